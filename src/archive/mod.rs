@@ -1,0 +1,121 @@
+//! From an ended hour file to an object: pack, upload, retire. Decide ([`plan`], pure), do (one file each), record (the
+//! listing itself). Every step is harmless when repeated, and whoever holds the lock of a step's file may do it.
+
+mod codec;
+mod multipart;
+pub mod pack;
+pub mod plan;
+mod seen;
+mod upload;
+pub mod uploader;
+
+pub use codec::Codec;
+pub use plan::Sources;
+
+use crate::env::Env;
+use crate::error::{Class, Error, Kind, Result};
+use crate::format::layout::Layout;
+use crate::format::name::LogName;
+use plan::Step;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What the archive does in one DIR, and how.
+#[derive(Clone)]
+pub struct Archive {
+    /// The doors.
+    pub env: Env,
+    /// DIR.
+    pub layout: Layout,
+    /// Only files with this prefix are touched; `None`: all.
+    pub prefix: Option<String>,
+    /// Which hour files are packed.
+    pub sources: Sources,
+    /// How they are packed.
+    pub codec: Codec,
+    /// Whether archives are offered for upload.
+    pub uploads: bool,
+    /// How long a stored archive also stays on the disk.
+    pub keep: Duration,
+    /// Set when the program leaves: long steps stop where they are.
+    pub leaving: Arc<AtomicBool>,
+}
+
+/// What one pass over DIR found and did.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// How many files were packed.
+    pub packed: usize,
+    /// Files that somebody still has open.
+    pub busy: usize,
+    /// Files that could not be packed, and why.
+    pub failed: Vec<Error>,
+}
+
+impl Archive {
+    /// Makes the directories that it works in, parents first.
+    pub fn make_dirs(&self) -> Result<()> {
+        let layout = &self.layout;
+        let mut dirs = vec![layout.archives(), layout.private(), layout.works()];
+        if self.sources != Sources::None {
+            dirs.push(layout.seals());
+        }
+        if self.uploads {
+            dirs.extend([layout.receipts(), layout.journals()]);
+        }
+        for dir in dirs {
+            if self.env.fs.make_dir(&dir)? {
+                self.env.fs.sync_dir(dir.parent().unwrap_or(layout.dir()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does everything that is due on the disk, the oldest files first. `progress` is told of each archive that waits to
+    /// be stored, at once, and is called with `None` between two steps.
+    pub fn pass(&self, mut progress: impl FnMut(Option<&LogName>)) -> Result<Pass> {
+        let seen = seen::look(self)?;
+        let mut pass = Pass::default();
+        for step in plan::plan(&seen, self, self.env.clock.now()) {
+            progress(None);
+            if self.leaving.load(Ordering::Relaxed) {
+                break;
+            }
+            match self.run(&step, &mut pass, &mut progress) {
+                Ok(()) => {}
+                Err(e) if e.kind == Kind::Busy => pass.busy += 1,
+                Err(e) => {
+                    tracing::warn!("{e}{}", if e.class == Class::Retry { "; tried again later" } else { "" });
+                    pass.failed.push(e);
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    fn run(&self, step: &Step, pass: &mut Pass, progress: &mut impl FnMut(Option<&LogName>)) -> Result<()> {
+        let fs = &self.env.fs;
+        match step {
+            Step::Pack(name) => {
+                if let Some(archive) = pack::pack(self, name)? {
+                    pass.packed += 1;
+                    if self.uploads {
+                        progress(Some(&archive));
+                    }
+                }
+                Ok(())
+            }
+            Step::Upload(name) => {
+                progress(Some(name));
+                Ok(())
+            }
+            Step::Retire(name) => {
+                tracing::debug!("{name}: stored, and kept for its time; removed here");
+                fs.remove(&self.layout.archive(name))
+            }
+            Step::Forget(name) => fs.remove(&self.layout.receipt(name)),
+            Step::Clear(path) => fs.remove(path),
+        }
+    }
+}

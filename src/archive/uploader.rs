@@ -1,0 +1,227 @@
+//! The queue of archives that wait to be stored. It never gives up and never wedges: each archive has its own back-off, a
+//! far end that is down as a whole is tried with one archive at a time, in turn, and a change of its state is said once.
+
+use super::Archive;
+use super::upload::{Outcome, upload};
+use crate::env::store::Store;
+use crate::error::{Class, Error, Kind, Result};
+use crate::format::key::Dest;
+use crate::format::name::LogName;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// How many archives are under way at once.
+const AT_ONCE: usize = 2;
+/// The first back-off, and the longest: doubled from one to the other, then jittered down by up to half.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// With `--once`: how long the queue goes on without any success.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<LogName, Turn>,
+    running: BTreeMap<LogName, u32>,
+    /// Given up, with `--once` only.
+    failed: Vec<(LogName, Error)>,
+    /// Why the far end as a whole can't be used, and when it is tried next.
+    down: Option<(Error, Turn)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    tries: u32,
+    due: Instant,
+}
+
+/// A handle on the queue, for all threads.
+#[derive(Clone)]
+pub struct Uploader {
+    queue: Arc<(Mutex<Queue>, Condvar)>,
+    wake: Arc<Notify>,
+    archive: Archive,
+    store: Arc<dyn Store>,
+    dest: Arc<Dest>,
+    once: bool,
+}
+
+impl Uploader {
+    /// Starts the queue on a thread of its own. `once`: give up after a while, and what waiting will not mend at once.
+    pub fn start(archive: Archive, store: Arc<dyn Store>, dest: Dest, once: bool) -> Result<Self> {
+        let uploader = Self { queue: Arc::default(), wake: Arc::default(), archive, store, dest: Arc::new(dest), once };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
+        let runtime = runtime.map_err(|e| Error::io("start", "the uploader", &e))?;
+        let run = uploader.clone();
+        std::thread::Builder::new()
+            .name("upload".into())
+            .spawn(move || runtime.block_on(run.run()))
+            .map_err(|e| Error::io("start", "the uploader", &e))?;
+        Ok(uploader)
+    }
+
+    /// Puts an archive into the queue; one that is there already stays where it is.
+    pub fn offer(&self, name: &LogName) {
+        let mut queue = self.lock();
+        if !queue.waiting.contains_key(name) && !queue.running.contains_key(name) {
+            queue.waiting.insert(name.clone(), Turn { tries: 0, due: self.archive.env.clock.steady() });
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until the queue is empty, at most `limit`: whether it is, and what was given up.
+    pub fn wait_empty(&self, limit: Option<Duration>) -> (bool, Vec<(LogName, Error)>) {
+        let deadline = limit.map(|limit| self.archive.env.clock.steady() + limit);
+        let mut queue = self.lock();
+        while !(queue.waiting.is_empty() && queue.running.is_empty()) {
+            let left = match deadline {
+                Some(end) => end.saturating_duration_since(self.archive.env.clock.steady()),
+                None => PATIENCE,
+            };
+            if left.is_zero() {
+                return (false, queue.failed.clone());
+            }
+            queue = self.queue.1.wait_timeout(queue, left).map_or_else(|e| e.into_inner().0, |(queue, _)| queue);
+        }
+        (true, std::mem::take(&mut queue.failed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self) {
+        let mut tasks = JoinSet::new();
+        let mut progress = self.archive.env.clock.steady();
+        loop {
+            while let Some((name, tries)) = self.next_due() {
+                let run = self.clone();
+                tasks.spawn(async move {
+                    let done = upload(&run.archive, &*run.store, &run.dest, &name).await;
+                    (name, tries, done)
+                });
+            }
+            let pause = self.until_due();
+            tokio::select! {
+                Some(done) = tasks.join_next() => match done {
+                    Ok((name, tries, done)) => self.settle(&name, tries, done, &mut progress),
+                    Err(e) => tracing::error!("an upload ended: {e}; tried again later"),
+                },
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes the next archive whose turn it is; while the far end is down, only one at a time.
+    fn next_due(&self) -> Option<(LogName, u32)> {
+        let mut queue = self.lock();
+        let most = if queue.down.is_some() { 1 } else { AT_ONCE };
+        if queue.running.len() >= most {
+            return None;
+        }
+        let now = self.archive.env.clock.steady();
+        if queue.down.as_ref().is_some_and(|(_, probe)| probe.due > now) {
+            return None;
+        }
+        // While it is down the one that waited longest goes first, so that one bad archive holds up no other.
+        let name = match queue.down {
+            Some(_) => queue.waiting.iter().min_by_key(|(_, turn)| turn.due),
+            None => queue.waiting.iter().find(|(_, turn)| turn.due <= now),
+        };
+        let name = name.filter(|(_, turn)| turn.due <= now).map(|(name, _)| name.clone())?;
+        let turn = queue.waiting.remove(&name)?;
+        queue.running.insert(name.clone(), turn.tries);
+        Some((name, turn.tries))
+    }
+
+    fn until_due(&self) -> Duration {
+        let queue = self.lock();
+        let now = self.archive.env.clock.steady();
+        let next = queue.waiting.values().map(|turn| turn.due.saturating_duration_since(now)).min();
+        let probe = queue.down.as_ref().map(|(_, probe)| probe.due.saturating_duration_since(now));
+        // While all places are taken, a task's end is what counts.
+        next.max(probe).unwrap_or(BACK_OFF.1).max(Duration::from_millis(20))
+    }
+
+    fn settle(&self, name: &LogName, tries: u32, done: Result<Outcome>, progress: &mut Instant) {
+        let now = self.archive.env.clock.steady();
+        let mut queue = self.lock();
+        queue.running.remove(name);
+        match done {
+            Ok(outcome) => {
+                *progress = now;
+                if outcome == Outcome::Stored && queue.down.take().is_some() {
+                    tracing::info!("{}: it works again", self.store.name());
+                    for turn in queue.waiting.values_mut() {
+                        turn.due = now;
+                    }
+                }
+            }
+            Err(e) if e.kind == Kind::Busy => {
+                queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
+            }
+            Err(e) => {
+                let hopeless = self.once && (e.class != Class::Retry || now.duration_since(*progress) >= PATIENCE);
+                let whole = self.note(&mut queue, &e, tries, now);
+                queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
+                if hopeless && whole {
+                    let all = std::mem::take(&mut queue.waiting);
+                    queue.failed.extend(all.into_keys().map(|name| (name, e.clone())));
+                } else if hopeless {
+                    queue.waiting.remove(name);
+                    queue.failed.push((name.clone(), e));
+                }
+            }
+        }
+        drop(queue);
+        self.queue.1.notify_all();
+    }
+
+    /// Notes a failure, and says it in one line when it changes the state: of the far end as a whole, or of an archive
+    /// at its first failure. Whether it concerns the far end as a whole.
+    fn note(&self, queue: &mut Queue, e: &Error, tries: u32, now: Instant) -> bool {
+        let general = matches!(e.kind, Kind::Denied | Kind::NoBucket | Kind::Unreachable | Kind::Throttled);
+        let known = queue.down.take();
+        // An archive that fails while others are stored has a fault of its own, whatever its kind.
+        if general && (tries == 0 || known.is_some()) {
+            let (tries, same) = match &known {
+                Some((old, probe)) => (probe.tries + 1, old.kind == e.kind && old.cause == e.cause),
+                None => (0, false),
+            };
+            if !same {
+                tracing::warn!("{e}; archives wait on the disk, and it is tried again until it works");
+            }
+            queue.down = Some((e.clone(), Turn { tries, due: now + back_off(tries) }));
+            return true;
+        }
+        queue.down = known;
+        if tries == 0 {
+            tracing::warn!("{e}; it is tried again");
+        }
+        false
+    }
+}
+
+/// Capped, exponential, with jitter.
+fn back_off(tries: u32) -> Duration {
+    let full = BACK_OFF.0.saturating_mul(1 << tries.min(16)).min(BACK_OFF.1);
+    full.mul_f64(1.0 - fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_is_capped_and_jittered() {
+        for tries in 0..100 {
+            let time = back_off(tries);
+            assert!(time >= BACK_OFF.0 / 2 && time <= BACK_OFF.1, "{tries}: {time:?}");
+        }
+        let times: Vec<_> = (0..20).map(|_| back_off(20)).collect();
+        assert!(times.iter().any(|t| t != &times[0]));
+    }
+}

@@ -1,0 +1,48 @@
+//! `logjam compress`, also as `logjam-compress`.
+
+use super::options;
+use crate::archive::{Archive, Sources};
+use crate::env::Env;
+use crate::env::signals::Signals;
+use crate::error::Result;
+use crate::format::layout::Layout;
+use crate::log::LogFile;
+use crate::pipeline::Left;
+use crate::service;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Compress superseded hour files that other programs wrote into DIR
+///
+/// Looks at DIR every 60 s for files named PREFIX-ISO8601[-SUFFIX].EXTENSION. One that has a newer file of the same
+/// prefix, suffix and extension, or is more than 1 h 5 min old, becomes DIR/archive/NAME.gz. A file that somebody still
+/// has open for writing stays.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory of the hour files
+    dir: PathBuf,
+    /// Look once, then exit
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    pack: options::Pack,
+    #[command(flatten)]
+    pub(super) log: options::Log,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
+    let signals = Signals::block()?;
+    let archive = Archive {
+        env: Env::real(),
+        layout: Layout::new(args.dir.components().collect::<PathBuf>()),
+        prefix: None,
+        sources: Sources::Superseded,
+        codec: args.pack.codec()?,
+        uploads: false,
+        keep: Duration::MAX,
+        leaving: Arc::default(),
+    };
+    service::run(&archive, None, args.once, signals, log)
+}

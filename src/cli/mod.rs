@@ -1,0 +1,140 @@
+//! The command line. The doc comment of a flag is its manual.
+
+mod compress;
+mod options;
+mod pipe;
+mod sentry;
+mod upload;
+
+use crate::error::{Class, Result};
+use crate::log::{self, LogFile};
+use crate::pipeline::Left;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Something is left undone.
+const UNDONE: u8 = 1;
+/// Wrong usage or settings.
+const USAGE: u8 = 2;
+/// What the environment variables of options begin with.
+const VARIABLE: &str = "LOGJAM_";
+
+/// Log lines from a pipe into hourly files, compressed and stored in S3 or a directory.
+///
+/// Every option can also be set by an environment variable: LOGJAM_ and the option's name in capitals, with `_` for `-`.
+/// Exit status: 0 done; 1 something is left undone, and said; 2 wrong usage or settings.
+#[derive(Parser)]
+#[command(name = "logjam", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Pipe(pipe::Args),
+    Compress(compress::Args),
+    Upload(upload::Args),
+}
+
+/// Parses the command line, runs the command, and says how it went.
+pub fn main() -> ExitCode {
+    let args = called_as(std::env::args_os().collect());
+    let cli = match parse(&args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            if e.exit_code() == i32::from(USAGE) && pipe::holds_on_error(&args) {
+                pipe::hold();
+            }
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let mut log = LogFile::default();
+    let done = match &cli.command {
+        Command::Pipe(args) => start(&args.log, &mut log).and_then(|()| pipe::run(args, &log)),
+        Command::Compress(args) => start(&args.log, &mut log).and_then(|()| compress::run(args, &log)),
+        Command::Upload(args) => start(&args.log, &mut log).and_then(|()| upload::run(args, &log)),
+    };
+    let left = match done {
+        Ok(Left(left)) => left,
+        Err(e) => vec![e],
+    };
+    for e in &left {
+        log::fatal(&log, &e.to_string());
+    }
+    sentry::report(&left);
+    match left.iter().any(|e| e.class == Class::Usage) {
+        true => ExitCode::from(USAGE),
+        false if left.is_empty() => ExitCode::SUCCESS,
+        false => ExitCode::from(UNDONE),
+    }
+}
+
+fn start(args: &options::Log, log: &mut LogFile) -> Result<()> {
+    *log = log::start(&args.log_to, args.log_level)?;
+    Ok(())
+}
+
+/// Under the name of one of the seed's tools, the program is that tool.
+fn called_as(mut args: Vec<OsString>) -> Vec<OsString> {
+    let name = args.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
+    let command = match name {
+        Some("logjam-compress") => "compress",
+        Some("logjam-upload") => "upload",
+        _ => return args,
+    };
+    args.insert(1, command.into());
+    args
+}
+
+fn parse(args: &[OsString]) -> std::result::Result<Cli, clap::Error> {
+    let command = with_variables(Cli::command());
+    command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
+}
+
+/// Gives every option of every command its environment variable.
+fn with_variables(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let mut command = command.mut_args(|arg| match arg.get_long() {
+        Some(long) if long != "help" && long != "version" => {
+            let variable = format!("{VARIABLE}{}", long.to_uppercase().replace('-', "_"));
+            arg.env(variable).hide_env(true)
+        }
+        _ => arg,
+    });
+    for name in names {
+        command = command.mut_subcommand(name, with_variables);
+    }
+    command
+}
+
+/// The name of an option's variable is fixed: this is what a user finds in the manual.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        with_variables(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_a_variable_and_a_manual() {
+        for command in with_variables(Cli::command()).get_subcommands() {
+            for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")) {
+                assert!(arg.get_env().is_some(), "{} --{:?}", command.get_name(), arg.get_long());
+                assert!(arg.get_help().is_some(), "{} --{:?}", command.get_name(), arg.get_long());
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_with_an_old_name_is_the_old_tool() {
+        let args = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(called_as(args(&["/usr/bin/logjam-upload", "a"])), args(&["/usr/bin/logjam-upload", "upload", "a"]));
+        assert_eq!(called_as(args(&["logjam", "pipe"])), args(&["logjam", "pipe"]));
+    }
+}

@@ -1,0 +1,173 @@
+//! Options that several commands share.
+
+use crate::archive::Codec;
+use crate::config;
+use crate::env::Env;
+use crate::env::directory::Directory;
+use crate::env::s3::{self, S3};
+use crate::env::store::Store;
+use crate::error::{Error, Result};
+use crate::format::key::{Dest, Place};
+use crate::format::layout::PRIVATE;
+use crate::log::{LogLevel, LogTo};
+use clap::{Args, ValueEnum};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The program's own messages.
+#[derive(Args)]
+pub struct Log {
+    /// How much is said
+    #[arg(short = 'l', long, value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+    /// Where messages go: `stderr`, `syslog`, or the absolute path of a file (reopened on SIGHUP). syslog-ng throws
+    /// its child's stderr away
+    #[arg(long, value_name = "PLACE", default_value = "stderr")]
+    pub log_to: LogTo,
+}
+
+/// How files are packed.
+#[derive(Args)]
+pub struct Pack {
+    /// How archives are compressed
+    #[arg(long, value_enum, default_value = "gzip")]
+    codec: CodecName,
+    /// Compression level: gzip 1 to 9 (default 6), zstd 1 to 19 (default 3)
+    #[arg(long, value_name = "N")]
+    level: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CodecName {
+    /// One member, RFC 1952
+    Gzip,
+    /// Zstandard, RFC 8878
+    Zstd,
+}
+
+impl Pack {
+    /// The checked codec.
+    pub fn codec(&self) -> Result<Codec> {
+        let (most, default) = match self.codec {
+            CodecName::Gzip => (9, 6),
+            CodecName::Zstd => (19, 3),
+        };
+        let level = self.level.unwrap_or(default);
+        if level == 0 || level > most {
+            return Err(Error::usage(format!("--level={level}"), format!("this codec has levels 1 to {most}")));
+        }
+        Ok(match self.codec {
+            CodecName::Gzip => Codec::Gzip(level),
+            CodecName::Zstd => Codec::Zstd(level.cast_signed()),
+        })
+    }
+}
+
+/// How long stored archives stay.
+#[derive(Args)]
+pub struct Keep {
+    /// How long a stored archive also stays on the disk
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = config::duration)]
+    pub keep: Duration,
+}
+
+/// S3. The standard AWS environment variables, files and roles count too.
+#[derive(Args)]
+#[command(next_help_heading = "S3 options")]
+pub struct S3Args {
+    /// Another server than Amazon's: http://HOST[:PORT] or https://HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// The bucket's region; found from the bucket when neither this nor the AWS settings give it
+    #[arg(long)]
+    region: Option<String>,
+    /// The profile in the AWS configuration files
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Name the bucket in the path, not in the host name: for servers that want it so
+    #[arg(long)]
+    path_style: bool,
+    /// Encryption at rest
+    #[arg(long, value_name = "KIND", value_parser = ["AES256", "aws:kms", "aws:kms:dsse"])]
+    sse: Option<String>,
+    /// The KMS key for --sse=aws:kms: its ARN or identity
+    #[arg(long, value_name = "KEY")]
+    kms_key_id: Option<String>,
+    /// The storage class, as S3 spells it: STANDARD_IA, GLACIER_IR, …
+    #[arg(long, value_name = "CLASS")]
+    storage_class: Option<String>,
+    /// A tag for each object; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::pair, value_delimiter = ',')]
+    tag: Vec<(String, String)>,
+    /// User metadata for each object; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::pair, value_delimiter = ',')]
+    metadata: Vec<(String, String)>,
+    /// Archives larger than this are sent in parts of this size, from 5MiB to 5GiB
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = config::part_size)]
+    part_size: u64,
+    /// How many parts of an archive are under way at once
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+    /// What all uploads together may take, per second: 500KiB, 10MB
+    #[arg(long, value_name = "SIZE", value_parser = config::rate)]
+    max_bandwidth: Option<u64>,
+}
+
+impl S3Args {
+    /// The far end that DEST names. Needs no network.
+    pub fn store(&self, env: &Env, dest: &Dest) -> Result<Arc<dyn Store>> {
+        match &dest.place {
+            Place::Directory(root) => {
+                self.refuse_without_s3()?;
+                Ok(Arc::new(Directory::new(Arc::clone(&env.fs), root, PRIVATE)))
+            }
+            Place::S3(bucket) => Ok(Arc::new(S3::new(self.options(bucket)?))),
+        }
+    }
+
+    fn options(&self, bucket: &str) -> Result<s3::Options> {
+        if self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
+            return Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only"));
+        }
+        if let Some(url) = &self.endpoint_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address"));
+        }
+        Ok(s3::Options {
+            endpoint_url: self.endpoint_url.clone(),
+            region: self.region.clone().filter(|region| !region.is_empty()),
+            profile: self.profile.clone(),
+            path_style: self.path_style,
+            sse: self.sse.clone(),
+            kms_key_id: self.kms_key_id.clone(),
+            storage_class: self.storage_class.clone(),
+            tags: self.tag.clone(),
+            metadata: self.metadata.clone(),
+            part_size: self.part_size,
+            concurrency: usize::from(self.concurrency),
+            max_bandwidth: self.max_bandwidth,
+            ..s3::Options::new(bucket)
+        })
+    }
+
+    /// An option that would be ignored is refused.
+    fn refuse_without_s3(&self) -> Result<()> {
+        let given = [
+            ("--endpoint-url", self.endpoint_url.is_some()),
+            ("--region", self.region.is_some()),
+            ("--profile", self.profile.is_some()),
+            ("--path-style", self.path_style),
+            ("--sse", self.sse.is_some()),
+            ("--kms-key-id", self.kms_key_id.is_some()),
+            ("--storage-class", self.storage_class.is_some()),
+            ("--tag", !self.tag.is_empty()),
+            ("--metadata", !self.metadata.is_empty()),
+            ("--max-bandwidth", self.max_bandwidth.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
+            None => Ok(()),
+        }
+    }
+}

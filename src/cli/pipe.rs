@@ -1,0 +1,191 @@
+//! `logjam pipe`.
+
+use super::options;
+use crate::archive::uploader::Uploader;
+use crate::archive::{Archive, Sources};
+use crate::config;
+use crate::env::input::Input;
+use crate::env::metadata::ec2_suffix;
+use crate::env::signals::{Asked, Signals};
+use crate::env::{Env, store::Store};
+use crate::error::{Class, Error, Result};
+use crate::format::key::Dest;
+use crate::format::layout::Layout;
+use crate::log::LogFile;
+use crate::pipeline::{self, Left, Pipe};
+use crate::spool::{self, SyncPolicy};
+use clap::ValueEnum;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a start that failed is tried again, with --on-error=hold.
+const HOLD_RETRY: Duration = Duration::from_secs(1);
+/// The suffix that asks the instance metadata.
+const EC2: &str = "ec2";
+
+/// Write lines from standard input into hourly files, and archive each file when its hour ends
+///
+/// Lines go unchanged into DIR/PREFIX-YYYYMMDDTHHMMZ-SUFFIX.log. At the end of its hour, on SIGUSR1, or with --once at the
+/// end of the input, a file is compressed into DIR/archive and stored at DEST. What an earlier life left behind is
+/// finished first. SIGTERM and SIGINT drain the input; SIGHUP reopens the log file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory of the hour files; must exist
+    dir: PathBuf,
+    /// Where archives go: s3://BUCKET/TEMPLATE or file:///PATH/TEMPLATE, with the fields {prefix} {year} {month} {day}
+    /// {filename} (mandatory) and {suffix} {hour} {minute}. Without it archives stay in DIR/archive for `logjam upload`
+    dest: Option<String>,
+    /// First part of the file name
+    #[arg(long, value_name = "NAME", default_value = "syslog")]
+    prefix: String,
+    /// Last part of the file name: by default the short host name; `ec2` asks the instance metadata for
+    /// REGION-INSTANCEID
+    #[arg(long, value_name = "TEXT")]
+    suffix: Option<String>,
+    /// Length of a file's period, aligned to the UTC clock: a divisor of one hour, 1m at the least
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = config::every)]
+    every: Duration,
+    /// When lines are forced to the disk: before the next ones are read (message), at most that long after they came, or
+    /// never before their file ends
+    #[arg(long, value_name = "message|DURATION|never", default_value = "1s")]
+    sync: Sync,
+    /// What a start that cannot succeed does: `exit` with a message, or `hold`: say it, and wait without reading, so that
+    /// the writer keeps its lines, until the start succeeds or the writer leaves
+    #[arg(long, value_enum, default_value = "exit")]
+    on_error: OnError,
+    /// At the end of the input: end the open file too, archive everything, and exit 0 only when everything is stored
+    #[arg(long)]
+    once: bool,
+    /// Free space never used up: at the floor intake waits, it drops nothing [default: 1GiB or 5 % of the file system, the
+    /// smaller]
+    #[arg(long, value_name = "SIZE", value_parser = config::size)]
+    reserve: Option<u64>,
+    #[command(flatten)]
+    pack: options::Pack,
+    #[command(flatten)]
+    keep: options::Keep,
+    #[command(flatten)]
+    pub(super) log: options::Log,
+    #[command(flatten)]
+    s3: options::S3Args,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// Leave with a message
+    Exit,
+    /// Say it and wait without reading
+    Hold,
+}
+
+#[derive(Clone, Copy)]
+struct Sync(SyncPolicy);
+
+impl FromStr for Sync {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "message" => Ok(Self(SyncPolicy::Message)),
+            "never" => Ok(Self(SyncPolicy::Never)),
+            "commit" => Err("goes with transactions only".into()),
+            _ => match config::duration(text)? {
+                Duration::ZERO => Ok(Self(SyncPolicy::Message)),
+                time => Ok(Self(SyncPolicy::Within(time))),
+            },
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
+    let env = Env::real();
+    // Before any thread starts: they all inherit the mask.
+    let signals = Signals::block()?;
+    let input = Input::stdin()?;
+    let (pipe, store, dest) = loop {
+        match start(args, &env, log) {
+            Ok(started) => break started,
+            Err(e) if args.on_error == OnError::Exit && e.class != Class::Retry => return Err(e),
+            Err(e) => {
+                if !wait_for_mend(&input, &signals, log, &e)? {
+                    return Err(e);
+                }
+            }
+        }
+    };
+    let (archive, once) = (pipe.archive.clone(), pipe.once);
+    pipeline::run(pipe, &input, &signals, move || match (store, dest) {
+        (Some(store), Some(dest)) => Uploader::start(archive, store, dest, once).map(Some),
+        _ => Ok(None),
+    })
+}
+
+type Started = (Pipe, Option<Arc<dyn Store>>, Option<Dest>);
+
+fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
+    let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
+    let store = dest.as_ref().map(|dest| args.s3.store(env, dest)).transpose()?;
+    let codec = args.pack.codec()?;
+    // Without the slash that would let a link at its end be followed.
+    let dir: PathBuf = args.dir.components().collect();
+    config::check_dir(&*env.fs, &dir)?;
+    let suffix = match args.suffix.as_deref() {
+        None => config::short_host_name()?,
+        Some(EC2) => ec2_suffix().or_else(|e| {
+            tracing::warn!("{e}; the short host name is used as suffix");
+            config::short_host_name()
+        })?,
+        Some(text) => text.to_owned(),
+    };
+    config::check_names(&args.prefix, &suffix)?;
+    let archive = Archive {
+        env: env.clone(),
+        layout: Layout::new(dir),
+        prefix: Some(args.prefix.clone()),
+        sources: Sources::Sealed,
+        codec,
+        uploads: dest.is_some(),
+        keep: args.keep.keep,
+        leaving: Arc::default(),
+    };
+    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: args.sync.0 };
+    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, log: log.clone() };
+    pipeline::prepare(&pipe)?;
+    Ok((pipe, store, dest))
+}
+
+/// Says why the start failed and waits a while without reading. False if the writer left, or a signal asks to leave.
+fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> Result<bool> {
+    use std::sync::Mutex;
+    static SAID: Mutex<String> = Mutex::new(String::new());
+    if let Ok(mut said) = SAID.lock()
+        && *said != e.to_string()
+    {
+        *said = e.to_string();
+        crate::log::fatal(log, &format!("{said}; holding: nothing is read until this is mended"));
+    }
+    let ready = input.wait_writer_gone(Some(signals), HOLD_RETRY)?;
+    if ready.signal && signals.next() == Some(Asked::Leave) {
+        return Ok(false);
+    }
+    Ok(!ready.hung_up)
+}
+
+/// Whether a command line that can't be read asks to hold.
+pub fn holds_on_error(args: &[OsString]) -> bool {
+    let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+    let given = texts.iter().any(|a| a == "--on-error=hold") || texts.windows(2).any(|w| w == ["--on-error", "hold"]);
+    let variable = std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold");
+    texts.get(1).is_some_and(|command| command == "pipe") && (given || variable)
+}
+
+/// Waits without reading until the writer leaves: settings that can't be read are not mended by waiting.
+pub fn hold() {
+    if let Ok(input) = Input::stdin() {
+        while matches!(input.wait_writer_gone(None, HOLD_RETRY), Ok(ready) if !ready.hung_up) {}
+    }
+}

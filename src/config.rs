@@ -1,0 +1,159 @@
+//! Checked settings. What a user may get wrong is refused here, with the option, the value and the mend.
+
+use crate::env::fs::{EntryKind, Fs};
+use crate::error::{Error, Result};
+use crate::format::name::LogName;
+use chrono::DateTime;
+use std::path::Path;
+use std::time::Duration;
+
+/// The longest file name that common file systems take, in bytes (`NAME_MAX`).
+const NAME_LIMIT: usize = 255;
+/// The longest ending that is put behind a name: the token, the codec's ending and the draft's mark.
+const ENDING_ROOM: usize = 64;
+
+/// `--every`: a divisor of one hour, in whole minutes.
+pub fn every(text: &str) -> std::result::Result<Duration, String> {
+    let time = duration(text)?;
+    let minutes = time.as_secs() / 60;
+    if time.as_secs() % 60 != 0 || time.subsec_nanos() != 0 || minutes == 0 || 60 % minutes != 0 {
+        return Err("a divisor of one hour in whole minutes: 1m 2m 3m 4m 5m 6m 10m 12m 15m 20m 30m 1h".into());
+    }
+    Ok(time)
+}
+
+/// A duration with a unit: `250ms`, `60s`, `1m`, `24h`, `7d`.
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write a number and a unit, like 60s, 1m, 24h or 7d"))
+}
+
+/// A size with a unit: `512KiB`, `8MiB`, `1GB`; a plain number is bytes.
+pub fn size(text: &str) -> std::result::Result<u64, String> {
+    let size: std::result::Result<bytesize::ByteSize, _> = text.parse();
+    size.map(|s| s.as_u64()).map_err(|_| "write a number and a unit, like 512KiB, 8MiB or 1GiB".into())
+}
+
+/// A size above zero.
+pub fn rate(text: &str) -> std::result::Result<u64, String> {
+    size(text).and_then(|n| if n == 0 { Err("must be more than zero".into()) } else { Ok(n) })
+}
+
+/// `--part-size`: what S3 allows.
+pub fn part_size(text: &str) -> std::result::Result<u64, String> {
+    let n = size(text)?;
+    if !((5 << 20)..=(5 << 30)).contains(&n) {
+        return Err("S3 takes parts from 5MiB to 5GiB".into());
+    }
+    Ok(n)
+}
+
+/// `KEY=VALUE`.
+pub fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".into()),
+    }
+}
+
+/// Checks that prefix and suffix make a name that is read back as the same stream.
+pub fn check_names(prefix: &str, suffix: &str) -> Result<()> {
+    let control = |text: &str| text.chars().any(char::is_control);
+    let faults = [
+        ("--prefix", prefix, prefix.is_empty(), "is empty"),
+        ("--suffix", suffix, suffix.is_empty(), "is empty"),
+        ("--prefix", prefix, prefix.contains('/'), "holds a `/`"),
+        ("--suffix", suffix, suffix.contains('/'), "holds a `/`"),
+        ("--prefix", prefix, prefix.contains('.'), "holds a dot"),
+        ("--suffix", suffix, suffix.contains('.'), "holds a dot: the extension begins at the first one"),
+        ("--prefix", prefix, control(prefix), "holds a control character"),
+        ("--suffix", suffix, control(suffix), "holds a control character"),
+    ];
+    if let Some((option, value, _, what)) = faults.iter().find(|fault| fault.2) {
+        return Err(Error::usage(format!("{option}={value:?}"), what).mend("use letters, digits, `-` and `_`"));
+    }
+    let name = LogName::hour(prefix, DateTime::UNIX_EPOCH, suffix, None);
+    let text = name.to_string();
+    if text.len() + ENDING_ROOM > NAME_LIMIT {
+        let cause = format!("the file name would be {} bytes long", text.len());
+        return Err(Error::usage("--prefix and --suffix", cause).mend("shorten them to 170 bytes in all"));
+    }
+    match LogName::parse(&text) {
+        Some(again) if again.prefix() == prefix && again.suffix() == Some(suffix) => Ok(()),
+        _ => Err(Error::usage(
+            format!("--prefix={prefix:?} --suffix={suffix:?}"),
+            "the name `PREFIX-TIME-SUFFIX.log` would be read as another stream's",
+        )
+        .mend("take the time, and the words `logjam-compress-duplicate-timestamp`, out of them")),
+    }
+}
+
+/// The short host name, as a suffix.
+pub fn short_host_name() -> Result<String> {
+    let name = nix::unistd::gethostname().map_err(|e| Error::io("read", "the host name", &e.into()))?;
+    let name = name.to_string_lossy().into_owned();
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    if short.is_empty() {
+        return Err(Error::usage("--suffix", "this host has no name").mend("set --suffix=TEXT"));
+    }
+    Ok(short)
+}
+
+/// Checks that DIR is a directory, and no link to one.
+pub fn check_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    let refused = |cause: &str| Error::usage(format!("DIR `{shown}`"), cause);
+    match fs.stat(dir)?.map(|entry| entry.kind) {
+        Some(EntryKind::Dir) => Ok(()),
+        Some(EntryKind::Link) => Err(refused("is a symbolic link").mend("give the directory that it points to")),
+        Some(_) => Err(refused("is not a directory").mend("give a directory")),
+        None => Err(refused("does not exist").mend(format!("mkdir -p -m 0750 {shown}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_divides_the_hour_into_whole_minutes() {
+        for text in ["1m", "5m", "60s", "30m", "1h", "60m", "1hour"] {
+            assert!(every(text).is_ok(), "{text}");
+        }
+        for text in ["0s", "30s", "90s", "7m", "2h", "61s", "-1m", "x", ""] {
+            assert!(every(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_break_the_grammar_are_refused() {
+        assert!(check_names("syslog", "web-1").is_ok());
+        assert!(check_names("my_app-x", "us-west-2-i-ae23fega").is_ok());
+        for (prefix, suffix) in [
+            ("a/b", "c"),
+            ("a", "b/c"),
+            ("a.b", "c"),
+            ("a", "b.c"),
+            ("", "c"),
+            ("a", ""),
+            ("a\n", "c"),
+            ("a", "\u{7f}"),
+            ("a", "20130704T0000Z"),
+            ("a", "x-20130704T0000Z-y"),
+            ("a-logjam-compress-duplicate-timestamp", "c"),
+        ] {
+            let refused = check_names(prefix, suffix).unwrap_err().to_string();
+            assert!(refused.starts_with("--"), "{prefix:?} {suffix:?}: {refused}");
+        }
+        assert!(check_names(&"p".repeat(200), "c").is_err());
+    }
+
+    #[test]
+    fn sizes_and_pairs_have_units_and_names() {
+        assert_eq!(size("8MiB"), Ok(8 << 20));
+        assert_eq!(size("1000"), Ok(1000));
+        assert!(size("many").is_err());
+        assert!(part_size("1MiB").is_err() && part_size("5MiB").is_ok());
+        assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(pair("=c").is_err() && pair("a").is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! The real disk.
+
+use super::fs::{Entry, EntryKind, File, FileId, Fs, Space};
+use crate::error::{Error, Kind, Result};
+use chrono::{DateTime, Utc};
+use nix::libc;
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+const FILE_MODE: u32 = 0o640;
+const DIR_MODE: u32 = 0o750;
+
+/// The file system of this machine.
+pub struct Disk;
+
+struct Opened {
+    file: std::fs::File,
+    path: String,
+}
+
+fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
+    if e.raw_os_error() == Some(libc::ELOOP) {
+        return Error::stop(op, path.display(), Kind::Denied, "a symbolic link; links are refused here");
+    }
+    Error::io(op, path.display(), e)
+}
+
+fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Arc<dyn File>> {
+    // Without O_NONBLOCK the open of a pipe that somebody put there would wait for its writer.
+    let file = options
+        .read(true)
+        .mode(FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|e| failed(op, path, &e))?;
+    let kind = file.metadata().map_err(|e| failed(op, path, &e))?.file_type();
+    if !kind.is_file() {
+        return Err(Error::stop(op, path.display(), Kind::Denied, "not a regular file"));
+    }
+    Ok(Arc::new(Opened { file, path: path.display().to_string() }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+impl Fs for Disk {
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let file = open("create", path, OpenOptions::new().append(true).create_new(true))?;
+        // The mode is a promise; the umask that the daemon happens to have is not.
+        let mode = std::fs::Permissions::from_mode(FILE_MODE);
+        std::fs::set_permissions(path, mode).map_err(|e| failed("chmod", path, &e))?;
+        Ok(file)
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
+        open("open", path, OpenOptions::new().append(true))
+    }
+
+    fn open_read(&self, path: &Path) -> Result<Arc<dyn File>> {
+        open("open", path, &mut OpenOptions::new())
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for item in std::fs::read_dir(dir).map_err(|e| failed("list", dir, &e))? {
+            let item = item.map_err(|e| failed("list", dir, &e))?;
+            if let Ok(name) = item.file_name().into_string() {
+                entries.extend(self.stat(&dir.join(name))?);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Entry>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) => Ok(Some(entry(path, &meta))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed("stat", path, &e)),
+        }
+    }
+
+    fn make_dir(&self, path: &Path) -> Result<bool> {
+        match std::fs::DirBuilder::new().mode(DIR_MODE).create(path) {
+            Ok(()) => {
+                let mode = std::fs::Permissions::from_mode(DIR_MODE);
+                std::fs::set_permissions(path, mode).map_err(|e| failed("chmod", path, &e))?;
+                Ok(true)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => match self.stat(path)?.map(|e| e.kind) {
+                Some(EntryKind::Dir) => Ok(false),
+                Some(EntryKind::Link) => Err(failed("mkdir", path, &std::io::Error::from_raw_os_error(libc::ELOOP))),
+                _ => Err(failed("mkdir", path, &std::io::Error::from_raw_os_error(libc::ENOTDIR))),
+            },
+            Err(e) => Err(failed("mkdir", path, &e)),
+        }
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        std::fs::hard_link(from, to).map_err(|e| failed("link", to, &e))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| failed("remove", path, &e)),
+        }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        let file = std::fs::File::open(dir).map_err(|e| failed("open", dir, &e))?;
+        file.sync_all().map_err(|e| failed("sync", dir, &e))
+    }
+
+    fn space(&self, dir: &Path) -> Result<Space> {
+        let v = nix::sys::statvfs::statvfs(dir).map_err(|e| failed("statvfs", dir, &e.into()))?;
+        let block = v.fragment_size();
+        Ok(Space { total: v.blocks() * block, free: v.blocks_available() * block })
+    }
+}
+
+fn entry(path: &Path, meta: &std::fs::Metadata) -> Entry {
+    let kind = match meta.file_type() {
+        t if t.is_file() => EntryKind::File,
+        t if t.is_dir() => EntryKind::Dir,
+        t if t.is_symlink() => EntryKind::Link,
+        t => {
+            debug_assert!(t.is_fifo() || t.is_socket() || t.is_char_device() || t.is_block_device());
+            EntryKind::Other
+        }
+    };
+    Entry {
+        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        kind,
+        len: meta.len(),
+        id: (meta.dev(), meta.ino()),
+        modified: DateTime::from_timestamp(meta.mtime(), 0).unwrap_or(DateTime::<Utc>::UNIX_EPOCH),
+    }
+}
+
+impl Opened {
+    fn failed(&self, op: &'static str, e: &std::io::Error) -> Error {
+        Error::io(op, &self.path, e)
+    }
+}
+
+impl File for Opened {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        loop {
+            match self.file.read_at(buf, offset) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                other => return other.map_err(|e| self.failed("read", &e)),
+            }
+        }
+    }
+
+    fn append(&self, data: &[u8]) -> Result<usize> {
+        loop {
+            match std::io::Write::write(&mut &self.file, data) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(self.failed("write", &std::io::Error::from_raw_os_error(libc::ENOSPC))),
+                other => return other.map_err(|e| self.failed("write", &e)),
+            }
+        }
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.file.metadata().map(|m| m.len()).map_err(|e| self.failed("stat", &e))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| self.failed("sync", &e))
+    }
+
+    fn truncate(&self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(|e| self.failed("truncate", &e))
+    }
+
+    fn try_lock(&self) -> Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+            Err(std::fs::TryLockError::Error(e)) => Err(self.failed("lock", &e)),
+        }
+    }
+
+    fn id(&self) -> Result<FileId> {
+        self.file.metadata().map(|m| (m.dev(), m.ino())).map_err(|e| self.failed("stat", &e))
+    }
+
+    fn has_writer(&self) -> Option<bool> {
+        // A read lease is refused with EAGAIN while anybody has the file open for writing (fcntl(2), "Leases"). It is
+        // given back at once, so that nobody is ever told of it.
+        let lease = |kind: libc::c_int| {
+            // SAFETY: F_SETLEASE takes an int and touches no memory of ours; the descriptor is open.
+            unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, kind) }
+        };
+        if lease(libc::F_RDLCK) == 0 {
+            lease(libc::F_UNLCK);
+            return Some(false);
+        }
+        (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
+    }
+}

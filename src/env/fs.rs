@@ -1,0 +1,158 @@
+//! The door to the disk: what the program asks of a file system, and the one order in which a file becomes visible.
+
+use crate::error::{Kind, Result};
+use chrono::{DateTime, Utc};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Which file it is, whatever its name: device and inode number (stat(2)).
+pub type FileId = (u64, u64);
+
+/// What a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link: refused wherever it is met.
+    Link,
+    /// A socket, pipe or device.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The last component of its path.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size in bytes.
+    pub len: u64,
+    /// Which file it is.
+    pub id: FileId,
+    /// When its content last changed.
+    pub modified: DateTime<Utc>,
+}
+
+/// Space on the file system that holds a directory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// Size of the file system.
+    pub total: u64,
+    /// What this user may still write.
+    pub free: u64,
+}
+
+/// A file system. Every path is absolute or relative to the working directory; no operation follows a symbolic link
+/// in the last component. Errors are of [`crate::error::Error::io`].
+pub trait Fs: Send + Sync {
+    /// Creates a file that does not exist (`O_EXCL`), mode 0640, for reading and appending.
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>>;
+    /// Opens a regular file for reading and appending.
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>>;
+    /// Opens a regular file for reading only.
+    fn open_read(&self, path: &Path) -> Result<Arc<dyn File>>;
+    /// What is in a directory, in no particular order; names that are not UTF-8 are left out.
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>>;
+    /// What stands at a path, or `None`.
+    fn stat(&self, path: &Path) -> Result<Option<Entry>>;
+    /// Creates a directory, mode 0750; one that stands already is success. True if it was created.
+    fn make_dir(&self, path: &Path) -> Result<bool>;
+    /// Gives a file another name; [`Kind::Exists`] if the name is taken.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Takes a name away; one that is not there is success.
+    fn remove(&self, path: &Path) -> Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> Result<()>;
+    /// Space on the file system that holds `dir`.
+    fn space(&self, dir: &Path) -> Result<Space>;
+}
+
+/// An open file.
+pub trait File: Send + Sync {
+    /// Reads at an offset; 0 at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
+    /// Appends; returns how many bytes were taken, at least one.
+    fn append(&self, data: &[u8]) -> Result<usize>;
+    /// Size in bytes.
+    fn len(&self) -> Result<u64>;
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Makes the content durable (fdatasync(2)).
+    fn sync(&self) -> Result<()>;
+    /// Cuts the file to `len` bytes.
+    fn truncate(&self, len: u64) -> Result<()>;
+    /// Takes the exclusive lock (flock(2)) if nobody else has it. It is released when the last handle is dropped.
+    fn try_lock(&self) -> Result<bool>;
+    /// Which file it is.
+    fn id(&self) -> Result<FileId>;
+    /// Whether some process, also this one, has the file open for writing; `None` where the system can't tell.
+    fn has_writer(&self) -> Option<bool>;
+}
+
+/// Appends all of `data`.
+pub fn append_all(file: &dyn File, mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        let taken = file.append(data)?;
+        data = &data[taken..];
+    }
+    Ok(())
+}
+
+/// Reads a whole small file.
+pub fn read_whole(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
+    let file = fs.open_read(path)?;
+    let mut data = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+    let mut at = 0;
+    while at < data.len() {
+        match file.read_at(&mut data[at..], at as u64)? {
+            0 => break,
+            n => at += n,
+        }
+    }
+    data.truncate(at);
+    Ok(data)
+}
+
+/// The one order of syncs: the content, then the final name, then the directory. Afterwards both names stand; the
+/// caller takes the old one away once nothing depends on it.
+///
+/// # Errors
+/// [`Kind::Exists`] if the final name is taken: nothing is ever overwritten.
+pub fn publish(fs: &dyn Fs, file: &dyn File, work: &Path, to: &Path) -> Result<()> {
+    file.sync()?;
+    fs.link(work, to)?;
+    fs.sync_dir(to.parent().unwrap_or(Path::new("/")))
+}
+
+/// Writes a small file whole under its final name: as `work` first, then [`publish`].
+///
+/// # Errors
+/// [`Kind::Exists`] if the final name is taken.
+pub fn publish_bytes(fs: &dyn Fs, data: &[u8], work: &Path, to: &Path) -> Result<()> {
+    fs.remove(work)?;
+    let file = fs.create(work)?;
+    let done = append_all(&*file, data).and_then(|()| publish(fs, &*file, work, to));
+    fs.remove(work)?;
+    done
+}
+
+/// Takes the lock of a file just opened at `path`, and makes sure that `path` still names it then.
+///
+/// `None` if somebody else holds the lock, or the name went away meanwhile.
+pub fn locked(fs: &dyn Fs, path: &Path, opened: Result<Arc<dyn File>>) -> Result<Option<Arc<dyn File>>> {
+    let file = match opened {
+        Err(e) if e.kind == Kind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !file.try_lock()? {
+        return Ok(None);
+    }
+    let id = file.id()?;
+    let still = fs.stat(path)?.is_some_and(|entry| entry.id == id);
+    Ok(still.then_some(file))
+}

@@ -1,0 +1,117 @@
+//! Storing an object in parts.
+
+use super::S3;
+use super::abilities::Ways;
+use super::body::{Progress, stream};
+use super::errors::Fault;
+use super::put::ALGORITHM;
+use crate::env::store::{Body, Part, Stored};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use std::time::Duration;
+
+/// How long S3 may take to put the parts together.
+const ASSEMBLY: Duration = Duration::from_secs(300);
+
+impl S3 {
+    pub(super) async fn begin_upload(&self, key: &str, content_type: &str) -> Result<String, Fault> {
+        let relevant = Ways { checksum: true, condition: false };
+        self.any_way(relevant, |ways| self.begin_once(key, content_type, ways)).await
+    }
+
+    async fn begin_once(&self, key: &str, content_type: &str, ways: Ways) -> Result<String, Fault> {
+        let send = |client: Client| {
+            client
+                .create_multipart_upload()
+                .bucket(&self.options.bucket)
+                .key(key)
+                .content_type(content_type)
+                .set_checksum_algorithm(ways.checksum.then_some(ChecksumAlgorithm::Crc64Nvme))
+                .set_checksum_type(ways.checksum.then_some(ChecksumType::FullObject))
+                .set_server_side_encryption(self.sse())
+                .set_ssekms_key_id(self.options.kms_key_id.clone())
+                .set_storage_class(self.storage_class())
+                .set_tagging(self.tagging())
+                .set_metadata(self.metadata())
+                .customize()
+                .config_override(self.limits(0, Duration::ZERO))
+                .send()
+        };
+        let output = self.call(None, send).await?;
+        output.upload_id.ok_or_else(|| Fault::Lost("the server gave the upload no identity".to_owned()))
+    }
+
+    pub(super) async fn send_part(&self, key: &str, upload: &str, number: i32, body: &Body) -> Result<Part, Fault> {
+        let relevant = Ways { checksum: true, condition: false };
+        self.any_way(relevant, |ways| self.send_once(key, upload, number, body, ways)).await
+    }
+
+    async fn send_once(&self, key: &str, upload: &str, number: i32, body: &Body, ways: Ways) -> Result<Part, Fault> {
+        let digests = self.digests(body, ways).await?;
+        let progress = Progress::new();
+        let send = |client: Client| {
+            client
+                .upload_part()
+                .bucket(&self.options.bucket)
+                .key(key)
+                .upload_id(upload)
+                .part_number(number)
+                .content_length(i64::try_from(body.len).unwrap_or(i64::MAX))
+                .set_checksum_crc64_nvme(digests.crc.clone())
+                .set_content_md5(digests.md5.clone())
+                .body(stream(body, self.bandwidth.as_ref(), &progress))
+                .customize()
+                .config_override(self.limits(body.len, Duration::ZERO))
+                .send()
+        };
+        let output = self.call(Some(&progress), send).await?;
+        let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
+        let etag = output.e_tag.ok_or_else(|| Fault::Lost("the server gave the part no tag".to_owned()))?;
+        Ok(Part { number, etag, checksum })
+    }
+
+    pub(super) async fn complete_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<Stored, Fault> {
+        self.look(key).await?;
+        let relevant = Ways { checksum: false, condition: true };
+        self.any_way(relevant, |ways| self.complete_once(key, upload, parts, ways)).await
+    }
+
+    async fn complete_once(&self, key: &str, upload: &str, parts: &[Part], ways: Ways) -> Result<Stored, Fault> {
+        // Checksums of some parts only are worse than none: the server would miss the others.
+        let checksums = parts.iter().all(|part| part.checksum.is_some());
+        let part = |part: &Part| {
+            let checksum = part.checksum.clone().filter(|_| checksums);
+            let done = CompletedPart::builder().part_number(part.number).e_tag(&part.etag);
+            done.set_checksum_crc64_nvme(checksum).build()
+        };
+        let list = CompletedMultipartUpload::builder().set_parts(Some(parts.iter().map(part).collect())).build();
+        let send = |client: Client| {
+            client
+                .complete_multipart_upload()
+                .bucket(&self.options.bucket)
+                .key(key)
+                .upload_id(upload)
+                .set_checksum_type(checksums.then_some(ChecksumType::FullObject))
+                .set_if_none_match(ways.condition.then(|| "*".to_owned()))
+                .multipart_upload(list.clone())
+                .customize()
+                .config_override(self.limits(0, ASSEMBLY))
+                .send()
+        };
+        let output = self.call(None, send).await?;
+        let checksum = output.checksum_crc64_nvme.map(|value| format!("{ALGORITHM}:{value}"));
+        Ok(Stored { etag: output.e_tag, checksum })
+    }
+
+    pub(super) async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Fault> {
+        let send = |client: Client| {
+            let request = client.abort_multipart_upload().bucket(&self.options.bucket).key(key).upload_id(upload);
+            request.customize().config_override(self.limits(0, Duration::ZERO)).send()
+        };
+        match self.call(None, send).await {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.is_absence() => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Signals as events: blocked for the whole process and read from a descriptor (signalfd(2)), so that none of them
+//! can end the program in the middle of something.
+
+use crate::error::{Error, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM, SIGINT: leave, once the input is drained.
+    Leave,
+    /// SIGHUP: reopen the log file.
+    Reopen,
+    /// SIGUSR1: end the open file now.
+    EndFile,
+}
+
+/// The signals that this process has blocked.
+pub struct Signals(SignalFd);
+
+const ASKED: [(Signal, Asked); 4] = [
+    (Signal::SIGTERM, Asked::Leave),
+    (Signal::SIGINT, Asked::Leave),
+    (Signal::SIGHUP, Asked::Reopen),
+    (Signal::SIGUSR1, Asked::EndFile),
+];
+
+impl Signals {
+    /// Blocks the signals. To be called before the first thread is started: threads inherit the mask.
+    pub fn block() -> Result<Self> {
+        let set: SigSet = ASKED.iter().map(|(signal, _)| *signal).collect();
+        let failed = |e: nix::errno::Errno| Error::io("block", "signals", &e.into());
+        set.thread_block().map_err(failed)?;
+        SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Self).map_err(failed)
+    }
+
+    /// Waits for the next signal.
+    pub fn wait(&self) -> Option<Asked> {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        self.next()
+    }
+
+    /// The next signal that is pending.
+    pub fn next(&self) -> Option<Asked> {
+        let info = self.0.read_signal().ok()??;
+        let number = i32::try_from(info.ssi_signo).ok()?;
+        ASKED.iter().find(|(signal, _)| *signal as i32 == number).map(|(_, asked)| *asked)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

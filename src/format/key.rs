@@ -1,0 +1,239 @@
+//! DEST: `s3://BUCKET/TEMPLATE` or `file:///ABSOLUTE/TEMPLATE`, and the keys that it gives to archives.
+
+use super::name::LogName;
+use crate::error::{Error, Result};
+use chrono::{Datelike, Timelike};
+
+/// What a template may ask of a file name. The first five are mandatory, as in the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Day,
+    Filename,
+    Month,
+    Prefix,
+    Year,
+    Suffix,
+    Hour,
+    Minute,
+}
+
+const FIELDS: [(&str, Field); 8] = [
+    ("day", Field::Day),
+    ("filename", Field::Filename),
+    ("month", Field::Month),
+    ("prefix", Field::Prefix),
+    ("year", Field::Year),
+    ("suffix", Field::Suffix),
+    ("hour", Field::Hour),
+    ("minute", Field::Minute),
+];
+const MANDATORY: usize = 5;
+
+/// The longest key that S3 takes, in bytes (Amazon S3 User Guide, "Naming Amazon S3 objects").
+pub const KEY_LIMIT: usize = 1024;
+
+/// What stands for `{suffix}` in the key of a file that has none.
+const NO_SUFFIX: &str = "_";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(Field),
+}
+
+/// Where archives go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A bucket, by name.
+    S3(String),
+    /// A directory, absolute, without a slash at its end: the part of DEST before its first field.
+    Directory(String),
+}
+
+/// A checked DEST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dest {
+    /// Where archives go.
+    pub place: Place,
+    template: Vec<Piece>,
+}
+
+impl Dest {
+    /// Reads DEST.
+    ///
+    /// # Errors
+    /// Of class usage: an unknown scheme, a malformed bucket or template (with the place of the fault), a missing field.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| fault(text, "no scheme").mend("write s3://BUCKET/TEMPLATE or file:///ABSOLUTE/TEMPLATE"))?;
+        let rest_at = scheme.len() + 3;
+        match scheme {
+            "s3" => {
+                let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+                check_bucket(text, bucket)?;
+                let template = parse_template(text, path, rest_at + bucket.len() + 1)?;
+                Ok(Self { place: Place::S3(bucket.to_owned()), template })
+            }
+            "file" => {
+                let Some(path) = rest.strip_prefix('/') else {
+                    return Err(fault(text, "the path is not absolute").mend("write file:/// and the whole path"));
+                };
+                if path.split('/').any(|part| part == "." || part == "..") {
+                    return Err(fault(text, "`.` and `..` are not allowed in the path"));
+                }
+                parse_template(text, path, rest_at + 1)?;
+                let fixed = path.find('{').map_or("", |at| path[..at].rsplit_once('/').map_or("", |(dir, _)| dir));
+                let below = if fixed.is_empty() { path } else { &path[fixed.len() + 1..] };
+                let template = parse_template(text, below, rest_at + 1 + path.len() - below.len())?;
+                Ok(Self { place: Place::Directory(format!("/{}", fixed.trim_end_matches('/'))), template })
+            }
+            _ => Err(fault(text, format!("unknown scheme `{scheme}`")).mend("s3:// and file:/// are known")),
+        }
+    }
+
+    /// The key of an archive, relative to the place.
+    pub fn key(&self, name: &LogName) -> String {
+        let mut key = String::new();
+        for piece in &self.template {
+            match piece {
+                Piece::Text(text) => key.push_str(text),
+                Piece::Field(field) => key.push_str(&field.of(name)),
+            }
+        }
+        key
+    }
+
+    /// Place and key, as a person would write it.
+    pub fn url(&self, key: &str) -> String {
+        match &self.place {
+            Place::S3(bucket) => format!("s3://{bucket}/{key}"),
+            Place::Directory(dir) => format!("file://{}/{key}", dir.trim_end_matches('/')),
+        }
+    }
+}
+
+impl Field {
+    fn of(self, name: &LogName) -> String {
+        let stamp = name.stamp();
+        match self {
+            Self::Day => format!("{:02}", stamp.day()),
+            Self::Filename => name.to_string(),
+            Self::Month => format!("{:02}", stamp.month()),
+            Self::Prefix => name.prefix().to_owned(),
+            Self::Year => format!("{:04}", stamp.year()),
+            Self::Suffix => name.suffix().unwrap_or(NO_SUFFIX).to_owned(),
+            Self::Hour => format!("{:02}", stamp.hour()),
+            Self::Minute => format!("{:02}", stamp.minute()),
+        }
+    }
+}
+
+fn fault(dest: &str, cause: impl std::fmt::Display) -> Error {
+    Error::usage(format!("DEST `{dest}`"), cause)
+}
+
+/// Amazon S3 User Guide, "Bucket naming rules"; older buckets may hold capitals and underscores.
+fn check_bucket(dest: &str, bucket: &str) -> Result<()> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if bucket.len() < 3 || bucket.len() > 255 || !bucket.bytes().all(good) {
+        return Err(fault(dest, format!("`{bucket}` is not a bucket name"))
+            .mend("3 to 63 lower-case letters, digits, dots and dashes"));
+    }
+    Ok(())
+}
+
+/// `offset`: where `path` begins within `dest`, for messages.
+fn parse_template(dest: &str, path: &str, offset: usize) -> Result<Vec<Piece>> {
+    let at = |place: usize| format!("at character {}", dest[..(offset + place).min(dest.len())].chars().count() + 1);
+    let mut pieces = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let here = path.len() - rest.len();
+        let brace = rest.find(['{', '}']).unwrap_or(rest.len());
+        if brace > 0 {
+            pieces.push(Piece::Text(rest[..brace].to_owned()));
+            rest = &rest[brace..];
+            continue;
+        }
+        let end = rest.find('}').filter(|_| rest.starts_with('{'));
+        let Some(end) = end else {
+            return Err(fault(dest, format!("unmatched `{}` {}", &rest[..1], at(here))));
+        };
+        let name = &rest[1..end];
+        if name.contains('{') {
+            return Err(fault(dest, format!("unmatched `{{` {}", at(here))));
+        }
+        let Some((_, field)) = FIELDS.iter().find(|(text, _)| *text == name) else {
+            let known = FIELDS.map(|(text, _)| format!("{{{text}}}")).join(" ");
+            return Err(fault(dest, format!("unknown field `{{{name}}}` {}", at(here))).mend(format!("known: {known}")));
+        };
+        pieces.push(Piece::Field(*field));
+        rest = &rest[end + 1..];
+    }
+    let missing: Vec<_> = FIELDS[..MANDATORY]
+        .iter()
+        .filter(|(_, field)| !pieces.contains(&Piece::Field(*field)))
+        .map(|(text, _)| *text)
+        .collect();
+    if !missing.is_empty() {
+        return Err(fault(dest, format!("upload_uri lacks mandatory fields: {}", missing.join(", "))));
+    }
+    if path.bytes().any(|b| b.is_ascii_control()) {
+        return Err(fault(dest, "a control character in the template"));
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Dest::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_key_is_made_of_the_name() {
+        let dest = Dest::parse("s3://logs/a/{prefix}/{year}/{month}/{day}/{hour}{minute}/{suffix}/{filename}").unwrap();
+        let name = LogName::parse("haproxy-20130704T0900Z-i-ae.log.gz").unwrap();
+        assert_eq!(dest.key(&name), "a/haproxy/2013/07/04/0900/i-ae/haproxy-20130704T0900Z-i-ae.log.gz");
+        assert_eq!(dest.url("k"), "s3://logs/k");
+    }
+
+    #[test]
+    fn a_directory_is_what_stands_before_the_first_field() {
+        let dest = Dest::parse("file:///srv/logs/h={prefix}/{year}{month}{day}/{filename}").unwrap();
+        assert_eq!(dest.place, Place::Directory("/srv/logs".into()));
+        let name = LogName::parse("a-20130704T0900Z.log.gz").unwrap();
+        assert_eq!(dest.key(&name), "h=a/20130704/a-20130704T0900Z.log.gz");
+        assert_eq!(dest.url("k"), "file:///srv/logs/k");
+        let root = Dest::parse("file:///{prefix}/{year}/{month}/{day}/{filename}").unwrap();
+        assert_eq!(root.place, Place::Directory("/".into()));
+    }
+
+    #[test]
+    fn missing_fields_are_named_in_order() {
+        assert_eq!(
+            refusal("s3://logs/{year}/{month}/{day}/"),
+            "DEST `s3://logs/{year}/{month}/{day}/`: upload_uri lacks mandatory fields: filename, prefix"
+        );
+        assert!(
+            refusal("s3://logs").ends_with("upload_uri lacks mandatory fields: day, filename, month, prefix, year")
+        );
+    }
+
+    #[test]
+    fn a_malformed_template_is_refused_with_the_place_of_the_fault() {
+        let text = "s3://YOUR_BUCKET/{prefix}/{year}/{month}{/{day}/{filename}";
+        assert!(refusal(text).contains("unmatched `{` at character 41"), "{}", refusal(text));
+        assert_eq!(text.chars().nth(40), Some('{'));
+        assert!(refusal("file:///a/{prefix}}/").contains("unmatched `}` at character 19"));
+        assert!(refusal("s3://bkt/{prefix}/{host}").contains("unknown field `{host}` at character 19"));
+        assert!(refusal("s3://b/{prefix}").contains("not a bucket name"));
+        assert!(refusal("http://b/{prefix}").contains("unknown scheme `http`"));
+        assert!(refusal("/srv/x").contains("no scheme"));
+        assert!(refusal("file://srv/{prefix}").contains("not absolute"));
+        assert!(refusal("file:///a/../{prefix}").contains("`..`"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Where everything lies under DIR.
+//!
+//! ```text
+//! DIR/NAME                        an hour file
+//! DIR/archive/NAME.gz             compressed, whole, waiting or kept
+//! DIR/archive/.uploaded/NAME.gz   its receipt
+//! DIR/.logjam/seal/NAME           the hour file has ended: its seal
+//! DIR/.logjam/work/NAME.gz        an archive in the making; any small file before it gets its final name
+//! DIR/.logjam/upload/NAME.gz      journal of an upload in parts
+//! ```
+
+use super::name::LogName;
+use std::path::{Path, PathBuf};
+
+/// Name of the directory of archives; `logjam upload` insists on it.
+pub const ARCHIVE: &str = "archive";
+const UPLOADED: &str = ".uploaded";
+/// Name of the directory of what is logjam's own, in DIR and at a `file://` DEST.
+pub const PRIVATE: &str = ".logjam";
+
+/// Ending of a gzip archive.
+pub const GZIP: &str = ".gz";
+/// Ending of a Zstandard archive.
+pub const ZSTD: &str = ".zst";
+
+/// The paths under one DIR.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// The layout of `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// DIR itself, where the hour files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// An hour file.
+    pub fn hour(&self, name: &LogName) -> PathBuf {
+        self.dir.join(name.to_string())
+    }
+
+    /// The directory of archives.
+    pub fn archives(&self) -> PathBuf {
+        self.dir.join(ARCHIVE)
+    }
+
+    /// An archive, by its full name.
+    pub fn archive(&self, name: &LogName) -> PathBuf {
+        self.archives().join(name.to_string())
+    }
+
+    /// The directory of receipts.
+    pub fn receipts(&self) -> PathBuf {
+        self.archives().join(UPLOADED)
+    }
+
+    /// The receipt of an archive.
+    pub fn receipt(&self, name: &LogName) -> PathBuf {
+        self.receipts().join(name.to_string())
+    }
+
+    /// The directory of what is logjam's own.
+    pub fn private(&self) -> PathBuf {
+        self.dir.join(PRIVATE)
+    }
+
+    /// The directory of seals.
+    pub fn seals(&self) -> PathBuf {
+        self.private().join("seal")
+    }
+
+    /// The seal of an hour file.
+    pub fn seal(&self, name: &LogName) -> PathBuf {
+        self.seals().join(name.to_string())
+    }
+
+    /// The directory of unfinished work.
+    pub fn works(&self) -> PathBuf {
+        self.private().join("work")
+    }
+
+    /// An archive in the making.
+    pub fn work(&self, name: &LogName) -> PathBuf {
+        self.works().join(name.to_string())
+    }
+
+    /// A small file in the making: `kind` tells whose, `id` keeps processes apart.
+    pub fn draft(&self, kind: &str, id: u32, name: &LogName) -> PathBuf {
+        self.works().join(format!(".{kind}-{id}-{name}"))
+    }
+
+    /// The directory of upload journals.
+    pub fn journals(&self) -> PathBuf {
+        self.private().join("upload")
+    }
+
+    /// The journal of an upload in parts.
+    pub fn journal(&self, name: &LogName) -> PathBuf {
+        self.journals().join(name.to_string())
+    }
+}

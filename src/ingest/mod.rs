@@ -1,0 +1,107 @@
+//! Standard input to the spool: one thread, blocking, bytes as they come.
+//!
+//! A pipe is read in large pieces: it is made 1 MiB, and after a short read the thread naps, so that the next one finds
+//! more. That halves the cost for both sides; with a small pipe it would only stall the writer.
+
+use crate::env::Env;
+use crate::env::input::{Input, PIPE_SIZE};
+use crate::env::signals::{Asked, Signals};
+use crate::error::Result;
+use std::time::{Duration, Instant};
+
+/// Size of the read buffer, in bytes.
+const BUFFER: usize = 256 << 10;
+/// The nap after a short read of a large pipe. The pipe must not fill in that time: 1 MiB in 5 ms is 200 MB/s.
+const NAP: Duration = Duration::from_millis(5);
+/// A read below this share of the pipe is short.
+const SHORT: usize = 4;
+/// The longest wait, so that a clock that was set is noticed.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How often a reader that may not read looks again.
+const HELD: Duration = Duration::from_millis(250);
+/// After SIGTERM: how long nothing may come before the input counts as drained.
+pub const QUIET: Duration = Duration::from_secs(2);
+
+/// What takes the lines.
+pub trait Sink {
+    /// Whether `bytes` may be read now; if not, the pipe keeps them.
+    fn ready(&mut self, bytes: usize) -> bool;
+    /// Takes bytes as they came; returns once they left this process.
+    fn take(&mut self, chunk: &[u8]);
+    /// Does what time asks for.
+    fn tick(&mut self);
+    /// How long until [`Sink::tick`] may have something to do; `None`: not before more input.
+    fn due(&self) -> Option<Duration>;
+    /// A signal other than the one to leave.
+    fn asked(&mut self, asked: Asked);
+}
+
+/// Why the input ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All writers are gone.
+    Input,
+    /// SIGTERM or SIGINT, and the pipe was drained.
+    Drained,
+}
+
+/// Reads until the end.
+pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn Sink) -> Result<End> {
+    let mut buf = vec![0; BUFFER];
+    let mut leave: Option<Instant> = None;
+    loop {
+        sink.tick();
+        if !sink.ready(BUFFER) {
+            hear(env, signals, sink, &mut leave);
+            env.clock.nap(HELD);
+            continue;
+        }
+        let ready = input.wait(signals, timeout(env, sink, leave))?;
+        if ready.signal {
+            hear(env, signals, sink, &mut leave);
+        }
+        if ready.input {
+            match input.read(&mut buf)? {
+                Some(0) => return Ok(End::Input),
+                Some(n) => {
+                    sink.take(&buf[..n]);
+                    leave = leave.map(|_| env.clock.steady());
+                    nap(env, input, n);
+                }
+                None => {}
+            }
+        } else if leave.is_some_and(|since| env.clock.steady().duration_since(since) >= QUIET) {
+            return Ok(End::Drained);
+        }
+    }
+}
+
+fn hear(env: &Env, signals: Option<&Signals>, sink: &mut dyn Sink, leave: &mut Option<Instant>) {
+    while let Some(asked) = signals.and_then(Signals::next) {
+        match asked {
+            Asked::Leave => {
+                leave.get_or_insert_with(|| {
+                    tracing::info!("asked to leave: draining the input first");
+                    env.clock.steady()
+                });
+            }
+            other => sink.asked(other),
+        }
+    }
+}
+
+fn timeout(env: &Env, sink: &dyn Sink, leave: Option<Instant>) -> Option<Duration> {
+    let quiet = leave.map(|since| QUIET.saturating_sub(env.clock.steady().duration_since(since)));
+    let due = sink.due().map(|due| due.min(LONGEST_WAIT));
+    quiet.into_iter().chain(due).min()
+}
+
+fn nap(env: &Env, input: &Input, read: usize) {
+    if let Some(pipe) = input.pipe_size()
+        && pipe >= PIPE_SIZE
+        && read < pipe / SHORT
+        && read < BUFFER
+    {
+        env.clock.nap(NAP);
+    }
+}

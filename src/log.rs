@@ -1,0 +1,146 @@
+//! The program's own messages: one `write` a line, to stderr, syslog or a file. A place that can't be written to is no
+//! reason to stop.
+
+use crate::error::{Error, Result};
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// Standard error.
+    Stderr,
+    /// syslog(3), facility daemon.
+    Syslog,
+    /// A file, appended to; reopened on SIGHUP.
+    File(PathBuf),
+}
+
+impl FromStr for LogTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "stderr" => Ok(Self::Stderr),
+            "syslog" => Ok(Self::Syslog),
+            path if path.starts_with('/') => Ok(Self::File(path.into())),
+            _ => Err("write stderr, syslog, or the absolute path of a file".into()),
+        }
+    }
+}
+
+/// How much is said: the seed's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What was done.
+    Info,
+    /// What went wrong and is tried again.
+    Warning,
+    /// What needs somebody to act.
+    Error,
+    /// Only why the program ends.
+    Critical,
+}
+
+/// The program's log file, if it has one.
+#[derive(Clone, Default)]
+pub struct LogFile(Option<Arc<(PathBuf, Mutex<Option<std::fs::File>>)>>);
+
+impl LogFile {
+    fn open(path: PathBuf) -> Result<Self> {
+        let file = open(&path)?;
+        Ok(Self(Some(Arc::new((path, Mutex::new(Some(file)))))))
+    }
+
+    /// Opens the file anew, after somebody has moved it away. If that fails the old one is kept.
+    pub fn reopen(&self) {
+        if let Some(inner) = &self.0
+            && let Ok(file) = open(&inner.0)
+        {
+            *inner.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the log file is no part of the archive")]
+fn open(path: &PathBuf) -> Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    file.map_err(|e| Error { class: crate::error::Class::Usage, ..Error::io("open", path.display(), &e) })
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        match &self.0 {
+            Some(inner) => match &mut *inner.1.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(file) => file.write(line),
+                None => Ok(line.len()),
+            },
+            None => std::io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = &'a LogFile;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+/// Starts logging for the whole process.
+pub fn start(to: &LogTo, level: LogLevel) -> Result<LogFile> {
+    let (ours, others) = match level {
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::OFF),
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::OFF),
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Critical => (LevelFilter::OFF, LevelFilter::OFF),
+    };
+    // What the libraries say is said again, in our words, by whoever handles it.
+    let filter = tracing_subscriber::filter::Targets::new().with_default(others).with_target("logjam", ours);
+    let mut file = LogFile::default();
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match to {
+        LogTo::Syslog => syslog_layer(),
+        LogTo::Stderr | LogTo::File(_) => {
+            if let LogTo::File(path) = to {
+                file = LogFile::open(path.clone())?;
+            }
+            let layer = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false);
+            Box::new(layer.log_internal_errors(false).with_writer(file.clone()))
+        }
+    };
+    let subscriber = Registry::default().with(layer.with_filter(filter));
+    // Refused only if logging was started before: then that one stays.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(file)
+}
+
+fn syslog_layer() -> Box<dyn Layer<Registry> + Send + Sync> {
+    let identity = c"logjam";
+    let syslog =
+        syslog_tracing::Syslog::new(identity, syslog_tracing::Options::LOG_PID, syslog_tracing::Facility::Daemon);
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).without_time().with_level(false);
+    match syslog {
+        Some(syslog) => Box::new(layer.log_internal_errors(false).with_writer(syslog)),
+        None => Box::new(layer.with_writer(std::io::sink)),
+    }
+}
+
+/// Says why the program ends, whatever the level.
+pub fn fatal(file: &LogFile, text: &str) {
+    let _ = (&mut &*file).write(format!("logjam: {text}\n").as_bytes());
+}

@@ -1,0 +1,5 @@
+//! The `logjam` program.
+
+fn main() -> std::process::ExitCode {
+    logjam::cli::main()
+}

@@ -1,0 +1,245 @@
+//! Wires the rooms of `logjam pipe`: the intake on the calling thread, the archivist (seal, recover, pack, retire) and the
+//! uploader on threads of their own. The intake never waits for either.
+
+use crate::archive::uploader::Uploader;
+use crate::archive::{Archive, Pass};
+use crate::config::check_dir;
+use crate::env::input::Input;
+use crate::env::signals::{Asked, Signals};
+use crate::error::{Class, Error, Result};
+use crate::format::seal::Ended;
+use crate::ingest::{self, Sink};
+use crate::log::LogFile;
+use crate::spool::reserve::Reserve;
+use crate::spool::{self, Handover, Hour, Spool};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// How many ended files may wait to be sealed. One more is left to recovery: the intake does not wait.
+const ENDED_LIMIT: usize = 64;
+/// How often DIR is looked at when nothing happens.
+const RESCAN: Duration = Duration::from_secs(60);
+/// How soon a failed seal is tried again.
+const SEAL_RETRY: Duration = Duration::from_secs(1);
+/// How long the program may take to leave when nothing needs to be finished.
+const LEAVE: Duration = Duration::from_millis(1500);
+/// With `--once`: how often a failed pass is tried again, a second apart.
+const ONCE_TRIES: u32 = 10;
+
+/// Everything that `logjam pipe` needs.
+pub struct Pipe {
+    /// The archive side, also the doors and DIR.
+    pub archive: Archive,
+    /// The spool's settings.
+    pub spool: spool::Settings,
+    /// Free space never used up, in bytes; `None`: the default.
+    pub reserve: Option<u64>,
+    /// At the end of the input: end the open file too, and archive everything.
+    pub once: bool,
+    /// The program's own log file, to be reopened on SIGHUP.
+    pub log: LogFile,
+}
+
+enum Event {
+    Ended(Box<Hour>, Ended),
+    Finish,
+}
+
+/// What is left undone at the end.
+#[derive(Debug, Default)]
+pub struct Left(pub Vec<Error>);
+
+/// Checks DIR and makes the directories in it: what a start needs.
+pub fn prepare(pipe: &Pipe) -> Result<()> {
+    check_dir(&*pipe.archive.env.fs, pipe.archive.layout.dir())?;
+    pipe.archive.make_dirs()
+}
+
+/// Runs from the first line to the last. `start_uploader` is called off the intake's path.
+pub fn run(
+    pipe: Pipe,
+    input: &Input,
+    signals: &Signals,
+    start_uploader: impl FnOnce() -> Result<Option<Uploader>> + Send + 'static,
+) -> Result<Left> {
+    let env = pipe.archive.env.clone();
+    let (sender, events) = sync_channel(ENDED_LIMIT);
+    let spool = Spool::open(env.clone(), pipe.archive.layout.clone(), pipe.spool.clone(), handover(sender.clone()))?;
+    let reserve = Reserve::new(env.clone(), pipe.archive.layout.dir(), pipe.reserve);
+    let mut intake = Intake { spool, reserve, log: pipe.log.clone() };
+    let (report, reports) = sync_channel(1);
+    let archivist = Archivist { pipe: pipe.archive.clone(), spool: pipe.spool.clone(), events, waiting: Vec::new() };
+    let once = pipe.once;
+    std::thread::Builder::new()
+        .name("archive".into())
+        .spawn(move || {
+            let done = start_uploader().map(|uploader| (archivist.run(uploader.as_ref(), once), uploader));
+            let _ = report.send(done);
+        })
+        .map_err(|e| Error::io("start", "the archive thread", &e))?;
+    let read = ingest::run(&env, input, Some(signals), &mut intake);
+    if pipe.once {
+        intake.spool.end(Ended::Input);
+    } else {
+        pipe.archive.leaving.store(true, Ordering::Relaxed);
+        intake.spool.park()?;
+    }
+    let _ = sender.send(Event::Finish);
+    let left = if pipe.once { finish(&reports, signals)? } else { leave(&reports) };
+    read.map(|_| left)
+}
+
+type Reports = Receiver<Result<(Left, Option<Uploader>)>>;
+
+fn leave(reports: &Reports) -> Left {
+    if reports.recv_timeout(LEAVE).is_err() {
+        tracing::info!("leaving now; what is not archived yet is finished by the next start");
+    }
+    Left::default()
+}
+
+/// Waits until everything is stored or given up; a signal to leave cuts that short.
+fn finish(reports: &Reports, signals: &Signals) -> Result<Left> {
+    let cut =
+        || Error::retry("archive", "what is left", crate::error::Kind::Other, "told to leave before it was stored");
+    let (mut left, uploader) = loop {
+        match reports.recv_timeout(Duration::from_millis(100)) {
+            Ok(done) => break done?,
+            Err(RecvTimeoutError::Timeout) if signals.next() == Some(Asked::Leave) => return Ok(Left(vec![cut()])),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(Left(vec![cut()])),
+        }
+    };
+    if let Some(uploader) = uploader {
+        loop {
+            let (empty, failed) = uploader.wait_empty(Some(Duration::from_millis(100)));
+            if empty {
+                left.0.extend(failed.into_iter().map(|(_, e)| e));
+                break;
+            }
+            if signals.next() == Some(Asked::Leave) {
+                left.0.push(cut());
+                break;
+            }
+        }
+    }
+    Ok(left)
+}
+
+fn handover(sender: SyncSender<Event>) -> Handover {
+    Box::new(move |hour, ended| {
+        // If the archivist is that far behind, the file is left to recovery: its lock goes with it.
+        let _ = sender.try_send(Event::Ended(Box::new(hour), ended));
+    })
+}
+
+struct Intake {
+    spool: Spool,
+    reserve: Reserve,
+    log: LogFile,
+}
+
+impl Sink for Intake {
+    fn ready(&mut self, bytes: usize) -> bool {
+        self.reserve.allows(bytes as u64)
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        self.spool.take(chunk);
+        self.reserve.used(chunk.len() as u64);
+    }
+
+    fn tick(&mut self) {
+        self.spool.tick();
+    }
+
+    fn due(&self) -> Option<Duration> {
+        self.spool.due()
+    }
+
+    fn asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::EndFile => self.spool.end(Ended::Signal),
+            Asked::Reopen => self.log.reopen(),
+            Asked::Leave => {}
+        }
+    }
+}
+
+struct Archivist {
+    pipe: Archive,
+    spool: spool::Settings,
+    events: Receiver<Event>,
+    /// Ended, not sealed yet.
+    waiting: Vec<(Box<Hour>, Ended)>,
+}
+
+impl Archivist {
+    /// Runs until it is told to finish: what could not be done by then.
+    fn run(mut self, uploader: Option<&Uploader>, once: bool) -> Left {
+        let mut pause = Duration::ZERO;
+        let mut last_tries = 0;
+        loop {
+            let mut finish = match self.events.recv_timeout(pause) {
+                Ok(Event::Ended(hour, ended)) => {
+                    self.waiting.push((hour, ended));
+                    false
+                }
+                Ok(Event::Finish) | Err(RecvTimeoutError::Disconnected) => true,
+                Err(RecvTimeoutError::Timeout) => last_tries > 0,
+            };
+            finish |= self.seal_waiting();
+            let (again, pass) = self.pass(uploader);
+            finish |= again;
+            pause = if self.waiting.is_empty() { RESCAN } else { SEAL_RETRY };
+            if !finish {
+                continue;
+            }
+            let retry = pass.failed.iter().any(|e| e.class == Class::Retry) || !self.waiting.is_empty();
+            last_tries += 1;
+            if !once || !retry || last_tries > ONCE_TRIES {
+                return Left(pass.failed);
+            }
+            pause = SEAL_RETRY;
+        }
+    }
+
+    /// Seals what has ended. Whether it was told to finish meanwhile.
+    fn seal_waiting(&mut self) -> bool {
+        let mut finish = false;
+        for event in self.events.try_iter() {
+            match event {
+                Event::Ended(hour, ended) => self.waiting.push((hour, ended)),
+                Event::Finish => finish = true,
+            }
+        }
+        let (env, layout) = (&self.pipe.env, &self.pipe.layout);
+        self.waiting.retain(|(hour, ended)| match spool::seal::seal(env, layout, hour, *ended) {
+            Ok(()) => false,
+            Err(e) => {
+                tracing::warn!("{e}; tried again");
+                true
+            }
+        });
+        finish
+    }
+
+    fn pass(&mut self, uploader: Option<&Uploader>) -> (bool, Pass) {
+        let archive = self.pipe.clone();
+        if let Err(e) = spool::seal::recover(&archive.env, &archive.layout, &self.spool.prefix, self.spool.every) {
+            tracing::warn!("{e}; tried again later");
+        }
+        let mut finish = false;
+        let done = archive.pass(|packed| match (packed, uploader) {
+            (Some(name), Some(uploader)) => uploader.offer(name),
+            // Between two steps: an hour that ended meanwhile must not wait for the backlog.
+            _ => finish |= self.seal_waiting(),
+        });
+        let pass = done.unwrap_or_else(|e| {
+            tracing::warn!("{e}; tried again later");
+            Pass { failed: vec![e], ..Pass::default() }
+        });
+        (finish, pass)
+    }
+}

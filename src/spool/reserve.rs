@@ -1,0 +1,71 @@
+//! The free space that is never used up: at the floor intake waits, it drops nothing.
+
+use crate::env::Env;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The default reserve is this, in bytes, or 5 % of the file system, the smaller.
+const DEFAULT: u64 = 1 << 30;
+/// How long a look at the file system holds good.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Watches the free space of one directory.
+pub struct Reserve {
+    env: Env,
+    dir: PathBuf,
+    /// Bytes; `None`: the default.
+    floor: Option<u64>,
+    /// What may be written before the next look, in bytes.
+    budget: u64,
+    looked: Option<Instant>,
+    waiting: bool,
+}
+
+impl Reserve {
+    /// Watches `dir`; `floor` in bytes, or the default.
+    pub fn new(env: Env, dir: impl Into<PathBuf>, floor: Option<u64>) -> Self {
+        Self { env, dir: dir.into(), floor, budget: 0, looked: None, waiting: false }
+    }
+
+    /// Whether `bytes` more may be read and written now.
+    pub fn allows(&mut self, bytes: u64) -> bool {
+        let now = self.env.clock.steady();
+        let fresh = self.looked.is_some_and(|then| now.duration_since(then) < LOOK_EVERY);
+        if !fresh || self.budget < bytes {
+            self.look(now);
+        }
+        let yes = self.budget >= bytes;
+        self.say(!yes);
+        yes
+    }
+
+    /// Notes that `bytes` were written.
+    pub fn used(&mut self, bytes: u64) {
+        self.budget = self.budget.saturating_sub(bytes);
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.looked = Some(now);
+        self.budget = match self.env.fs.space(&self.dir) {
+            Ok(space) => {
+                let floor = self.floor.unwrap_or_else(|| DEFAULT.min(space.total / 20));
+                space.free.saturating_sub(floor)
+            }
+            // What can't be told can't be kept: the write itself will say when the disk is full.
+            Err(_) => u64::MAX,
+        };
+    }
+
+    fn say(&mut self, waiting: bool) {
+        if waiting != self.waiting {
+            self.waiting = waiting;
+            let dir = self.dir.display();
+            match waiting {
+                true => tracing::error!(
+                    "{dir}: free space is down to --reserve; intake waits and drops nothing; free some space"
+                ),
+                false => tracing::info!("{dir}: there is space again; intake goes on"),
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The end of an hour file: complete its last line, make it durable, say in a seal what it holds. The order is: the
+//! newline, the content, the name of the hour file, the seal.
+
+use super::hour::Hour;
+use crate::env::Env;
+use crate::env::fs::{EntryKind, File, append_all, locked, publish_bytes, read_whole};
+use crate::error::{Kind, Result};
+use crate::format::layout::Layout;
+use crate::format::name::LogName;
+use crate::format::period::Period;
+use crate::format::seal::{Ended, Seal, VERSION};
+use std::time::Duration;
+
+/// How much is read at a time to count, in bytes.
+const CHUNK: usize = 64 << 10;
+
+/// Seals a file that this process wrote, and gives up its lock.
+pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()> {
+    let mut seal = hour.counted(ended);
+    if ends_inside_a_line(&**hour.file())? {
+        append_all(&**hour.file(), b"\n")?;
+        seal = seal.map(|s| Seal { bytes: s.bytes + 1, lines: s.lines + 1, ..s });
+    }
+    let (first, last) = hour.arrivals();
+    // The size on the disk decides: a seal that this call wrote half before may have added the newline already.
+    let bytes = hour.file().len()?;
+    let seal = match seal.filter(|s| s.bytes == bytes) {
+        Some(seal) => seal,
+        None => Seal { ended, first, last, ..count(&**hour.file())? },
+    };
+    write(env, layout, hour.name(), &**hour.file(), &seal)
+}
+
+/// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
+/// the running period or followed by a newer one. Returns how many there were; files of the living are left alone.
+pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration) -> Result<usize> {
+    let mut names: Vec<LogName> = (env.fs.list(layout.dir())?.into_iter())
+        .filter(|entry| entry.kind == EntryKind::File)
+        .filter_map(|entry| LogName::parse(&entry.name))
+        .filter(|name| name.is_hour() && name.prefix() == prefix)
+        .collect();
+    names.sort_by(|a, b| {
+        (a.suffix(), a.stamp(), a.extension().len(), a).cmp(&(b.suffix(), b.stamp(), b.extension().len(), b))
+    });
+    let now = env.clock.now();
+    let mut sealed = 0;
+    for (at, name) in names.iter().enumerate() {
+        let newer = names.get(at + 1).is_some_and(|next| next.suffix() == name.suffix());
+        if !newer && Period::from_start(name.stamp(), every).end > now {
+            continue;
+        }
+        match recover_one(env, layout, name) {
+            Ok(done) => sealed += usize::from(done),
+            Err(e) => tracing::warn!("{e}; tried again later"),
+        }
+    }
+    Ok(sealed)
+}
+
+fn recover_one(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
+    if is_sealed(env, layout, name)? {
+        return Ok(false);
+    }
+    let path = layout.hour(name);
+    // Opened for reading only: a handle of ours that writes would hide whether somebody else's does.
+    let Some(file) = locked(&*env.fs, &path, env.fs.open_read(&path))? else { return Ok(false) };
+    if is_sealed(env, layout, name)? || file.has_writer() == Some(true) {
+        return Ok(false);
+    }
+    if file.is_empty()? {
+        env.fs.remove(&path)?;
+        return Ok(false);
+    }
+    if ends_inside_a_line(&*file)? {
+        append_all(&*env.fs.open(&path)?, b"\n")?;
+        tracing::info!("{}: the last line had no newline and got one", path.display());
+    }
+    let seal = count(&*file)?;
+    write(env, layout, name, &*file, &seal)?;
+    tracing::info!("{}: left behind by an earlier life, {} lines; archived now", path.display(), seal.lines);
+    Ok(true)
+}
+
+fn write(env: &Env, layout: &Layout, name: &LogName, file: &dyn File, seal: &Seal) -> Result<()> {
+    file.sync()?;
+    env.fs.sync_dir(layout.dir())?;
+    let text = serde_json::to_vec(seal).unwrap_or_default();
+    let draft = layout.draft("seal", std::process::id(), name);
+    match publish_bytes(&*env.fs, &text, &draft, &layout.seal(name)) {
+        Err(e) if e.kind == Kind::Exists => Ok(()),
+        other => other,
+    }
+}
+
+/// The seal of a file, if it has ended; one that can't be read counts as none, and is taken away.
+fn is_sealed(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
+    let path = layout.seal(name);
+    match read_whole(&*env.fs, &path) {
+        Ok(data) if serde_json::from_slice::<Seal>(&data).is_ok() => Ok(true),
+        Ok(_) => env.fs.remove(&path).map(|()| false),
+        Err(e) if e.kind == Kind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether the last byte is something other than a newline.
+pub(super) fn ends_inside_a_line(file: &dyn File) -> Result<bool> {
+    let len = file.len()?;
+    let mut last = [0];
+    Ok(len > 0 && file.read_at(&mut last, len - 1)? == 1 && last != *b"\n")
+}
+
+fn count(file: &dyn File) -> Result<Seal> {
+    let mut buf = vec![0; CHUNK];
+    let (mut bytes, mut lines) = (0, 0);
+    loop {
+        let n = file.read_at(&mut buf, bytes)?;
+        if n == 0 {
+            return Ok(Seal { version: VERSION, ended: Ended::Recovered, bytes, lines, first: None, last: None });
+        }
+        bytes += n as u64;
+        lines += memchr::memchr_iter(b'\n', &buf[..n]).count() as u64;
+    }
+}

@@ -1,0 +1,148 @@
+//! When content is forced to the disk. Group commit: a thread of its own makes everything durable that was written
+//! before it began, so that the intake never waits for the disk.
+
+use crate::env::Env;
+use crate::env::fs::File;
+use crate::error::{Error, Result};
+use crate::format::layout::Layout;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The share of the allowed time that passes before a sync begins; the rest is for the sync itself.
+const SHARE: f64 = 0.75;
+
+/// When lines are forced to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before the next one is read.
+    Message,
+    /// At most that long after they came.
+    Within(Duration),
+    /// When their file ends.
+    Never,
+}
+
+#[derive(Default)]
+struct State {
+    dirty: Option<Arc<dyn File>>,
+    /// The file whose sync failed: what the kernel did with its content is not known any more.
+    failed: Option<Arc<dyn File>>,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Applies a [`SyncPolicy`] to what the spool writes.
+pub(super) struct Syncer {
+    policy: SyncPolicy,
+    env: Env,
+    layout: Layout,
+    /// The file whose name is known to be durable.
+    named: Option<Arc<dyn File>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(super) fn start(policy: SyncPolicy, env: &Env, layout: &Layout) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = match policy {
+            SyncPolicy::Within(interval) => {
+                let (shared, env, layout) = (Arc::clone(&shared), env.clone(), layout.clone());
+                let run = move || run(&shared, &env, &layout, interval);
+                let thread = std::thread::Builder::new().name("sync".into()).stack_size(256 << 10).spawn(run);
+                Some(thread.map_err(|e| Error::io("start", "the sync thread", &e))?)
+            }
+            _ => None,
+        };
+        Ok(Self { policy, env: env.clone(), layout: layout.clone(), named: None, shared, thread })
+    }
+
+    /// To be called after each write to `file`. A failed sync is told by [`Self::failed`]: the content is written,
+    /// and to write it again would double it.
+    pub(super) fn written(&mut self, file: &Arc<dyn File>) {
+        match self.policy {
+            SyncPolicy::Never => {}
+            SyncPolicy::Within(_) => {
+                let mut state = self.shared.lock();
+                if state.dirty.is_none() {
+                    state.dirty = Some(Arc::clone(file));
+                    self.shared.wake.notify_one();
+                }
+            }
+            SyncPolicy::Message => {
+                if !make_durable(&self.env, &self.layout, file, &mut self.named) {
+                    self.shared.lock().failed = Some(Arc::clone(file));
+                }
+            }
+        }
+    }
+
+    /// Whether a sync of this file failed: nothing more should be written to it.
+    pub(super) fn failed(&self, file: &Arc<dyn File>) -> bool {
+        self.policy != SyncPolicy::Never
+            && self.shared.lock().failed.as_ref().is_some_and(|failed| Arc::ptr_eq(failed, file))
+    }
+
+    /// The current file is handed over: its end makes it durable.
+    pub(super) fn forget(&mut self) {
+        let mut state = self.shared.lock();
+        state.dirty = None;
+        state.failed = None;
+        self.named = None;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A sync that hangs must not keep the program from leaving: what it holds is the kernel's by now.
+            drop(thread);
+        }
+    }
+}
+
+fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
+    let mut named: Option<Arc<dyn File>> = None;
+    loop {
+        let mut state = shared.lock();
+        while state.dirty.is_none() && !state.stop {
+            state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stop {
+            return;
+        }
+        drop(state);
+        env.clock.nap(interval.mul_f64(SHARE));
+        let Some(file) = shared.lock().dirty.take() else { continue };
+        if !make_durable(env, layout, &file, &mut named) {
+            shared.lock().failed = Some(file);
+        }
+    }
+}
+
+/// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
+/// dropped what it could not write, so that a second try proves nothing.
+fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Arc<dyn File>>) -> bool {
+    let known = named.as_ref().is_some_and(|n| Arc::ptr_eq(n, file));
+    let done = file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) });
+    match done {
+        Ok(()) => *named = Some(Arc::clone(file)),
+        Err(e) => {
+            tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,2 @@
+#[path = "support/s3.rs"]
+mod server;

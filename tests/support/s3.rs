@@ -1,0 +1,410 @@
+//! A real S3 server for tests, over HTTP or HTTPS, on a thread of its own: s3s reads the wire (signatures, chunked
+//! bodies, trailers, XML), and `bucket` keeps what was stored in a temporary directory. Every request is logged, and a
+//! hook decides for each whether it is served, refused, cut or left waiting.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+#[path = "s3/bucket.rs"]
+mod bucket;
+#[path = "s3/listing.rs"]
+mod listing;
+#[path = "s3/service.rs"]
+mod service;
+#[path = "s3/tls.rs"]
+mod tls;
+
+pub use bucket::{Object, Upload};
+
+use bucket::Buckets;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+/// The only credentials that are accepted.
+pub const ACCESS_KEY: &str = "AKIATESTTESTTESTTEST";
+/// Their secret.
+pub const SECRET_KEY: &str = "not-a-secret-at-all";
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// `PUT`, `GET`, ...
+    pub method: String,
+    /// The bucket, decoded.
+    pub bucket: String,
+    /// The key, decoded; empty for requests to a bucket.
+    pub key: String,
+    /// The query, as it came.
+    pub query: String,
+    /// Names in small letters.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it stores bytes: `PutObject` or `UploadPart`.
+    pub fn is_upload(&self) -> bool {
+        self.method == "PUT" && !self.key.is_empty()
+    }
+
+    /// Whether it is a `CompleteMultipartUpload`.
+    pub fn is_complete(&self) -> bool {
+        self.method == "POST" && self.query.contains("uploadId=")
+    }
+
+    /// The region that it was signed for.
+    pub fn region(&self) -> Option<&str> {
+        self.header("authorization")?.split("Credential=").nth(1)?.split('/').nth(2)
+    }
+
+    /// Whether it carries or announces a checksum other than `Content-MD5`.
+    pub fn has_checksum(&self) -> bool {
+        let checksum = |name: &str| {
+            name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm" || name == "x-amz-trailer"
+        };
+        self.headers.iter().any(|(name, _)| checksum(name))
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is served.
+    None,
+    /// It is read and refused.
+    Refuse {
+        /// HTTP status.
+        status: u16,
+        /// S3's error code; empty for an answer without a body.
+        code: &'static str,
+        /// More headers of the answer.
+        headers: Vec<(&'static str, &'static str)>,
+    },
+    /// The connection is closed once the request's head is read.
+    Cut,
+    /// Nothing is read and nothing is answered.
+    Stall,
+    /// Everything is read and nothing is answered.
+    Swallow,
+    /// It is served, but the connection is closed instead of answering.
+    DropAnswer,
+    /// It is served as if these headers had not been sent.
+    Ignore(&'static [&'static str]),
+}
+
+impl Fault {
+    /// A refusal with a status and a code.
+    pub fn refuse(status: u16, code: &'static str) -> Self {
+        Self::Refuse { status, code, headers: Vec::new() }
+    }
+}
+
+/// A hook for servers that know no conditional writes, and say so.
+pub fn without_conditions(seen: &Seen) -> Fault {
+    if seen.header("if-none-match").is_some() { Fault::refuse(501, "NotImplemented") } else { Fault::None }
+}
+
+/// A hook for servers that know no checksums but `Content-MD5`, and say so.
+pub fn without_checksums(seen: &Seen) -> Fault {
+    if seen.has_checksum() { Fault::refuse(501, "NotImplemented") } else { Fault::None }
+}
+
+/// A hook for servers that know neither.
+pub fn without_both(seen: &Seen) -> Fault {
+    match without_conditions(seen) {
+        Fault::None => without_checksums(seen),
+        refusal => refusal,
+    }
+}
+
+type Hook = Arc<dyn Fn(&Seen) -> Fault + Send + Sync>;
+
+struct Shared {
+    buckets: Arc<Buckets>,
+    log: Mutex<Vec<Seen>>,
+    news: Condvar,
+    hook: Mutex<Hook>,
+}
+
+/// The server.
+pub struct S3Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    running: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl S3Server {
+    /// Starts a server on a free port of the loopback interface.
+    pub fn start() -> Self {
+        Self::on(None)
+    }
+
+    /// The same over HTTPS, with a certificate of the CA in [`S3Server::ca_file`].
+    pub fn start_tls() -> Self {
+        Self::on(Some(tls::acceptor()))
+    }
+
+    fn on(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            buckets: Arc::new(Buckets::new()),
+            log: Mutex::default(),
+            news: Condvar::new(),
+            hook: Mutex::new(Arc::new(|_| Fault::None)),
+        });
+        let server = Self { shared, address, tls, running: Mutex::new(None) };
+        server.run(listener);
+        server
+    }
+
+    /// Stops listening and breaks every connection; what is stored stays.
+    pub fn stop(&self) {
+        if let Some((stop, thread)) = self.running.lock().unwrap().take() {
+            _ = stop.send(());
+            thread.join().unwrap();
+        }
+    }
+
+    /// Listens again, on the same port.
+    pub fn resume(&self) {
+        self.run(TcpListener::bind(self.address).unwrap());
+    }
+
+    fn run(&self, listener: TcpListener) {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (shared, tls) = (self.shared.clone(), self.tls.clone());
+        let serve = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, &shared, tls) => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("s3 server".to_owned()).spawn(serve).unwrap();
+        *self.running.lock().unwrap() = Some((stop, thread));
+    }
+
+    /// The URL of the server.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate of the CA that signs every server's in this process, as `SSL_CERT_FILE` wants it.
+    pub fn ca_file() -> &'static Path {
+        tls::ca_file()
+    }
+
+    /// The environment that lets a program use this server.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut variables = environment();
+        variables.push(("AWS_ENDPOINT_URL", self.endpoint()));
+        variables
+    }
+
+    /// Decides from now on what becomes of each request.
+    pub fn set_fault(&self, hook: impl Fn(&Seen) -> Fault + Send + Sync + 'static) {
+        *self.shared.hook.lock().unwrap() = Arc::new(hook);
+    }
+
+    /// Serves everything again.
+    pub fn clear_fault(&self) {
+        self.set_fault(|_| Fault::None);
+    }
+
+    /// Every request so far, in the order in which their heads were read.
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.log.lock().unwrap().clone()
+    }
+
+    /// Forgets them.
+    pub fn clear_requests(&self) {
+        self.shared.log.lock().unwrap().clear();
+    }
+
+    /// Waits until the requests so far satisfy a condition; false if that takes longer than `limit`.
+    pub fn wait_until(&self, limit: Duration, done: impl Fn(&[Seen]) -> bool) -> bool {
+        let log = self.shared.log.lock().unwrap();
+        let (_log, wait) = self.shared.news.wait_timeout_while(log, limit, |log| !done(log)).unwrap();
+        !wait.timed_out()
+    }
+
+    /// Creates an empty bucket.
+    pub fn create_bucket(&self, name: &str) {
+        self.shared.buckets.create(name);
+    }
+
+    /// Removes a bucket with all that is in it.
+    pub fn remove_bucket(&self, name: &str) {
+        self.shared.buckets.remove_bucket(name);
+    }
+
+    /// Stores an object without a request.
+    pub fn put_object(&self, bucket: &str, key: &str, data: &[u8]) {
+        self.shared.buckets.put(bucket, key, data);
+    }
+
+    /// Removes an object without a request.
+    pub fn remove_object(&self, bucket: &str, key: &str) {
+        self.shared.buckets.remove(bucket, key);
+    }
+
+    /// An object.
+    pub fn object(&self, bucket: &str, key: &str) -> Option<Object> {
+        self.shared.buckets.object(bucket, key)
+    }
+
+    /// The keys of a bucket, sorted.
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        self.shared.buckets.keys(bucket)
+    }
+
+    /// The multipart uploads that are neither completed nor aborted.
+    pub fn open_uploads(&self) -> Vec<Upload> {
+        self.shared.buckets.open_uploads()
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The environment that a program needs for any of these servers, without the endpoint.
+pub fn environment() -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_CONFIG_FILE", "/nonexistent".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent".to_owned()),
+        ("SSL_CERT_FILE", tls::ca_file().display().to_string()),
+    ]
+}
+
+async fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<TlsAcceptor>) {
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let mut builder = S3ServiceBuilder::new(service::Service(shared.buckets.clone()));
+    builder.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    let service = builder.build();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        _ = socket.set_nodelay(true);
+        let (shared, service, tls) = (shared.clone(), service.clone(), tls.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => connection(socket, shared, service).await,
+                Some(tls) => {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        connection(socket, shared, service).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, service: S3Service) {
+    let answer = service_fn(|request| handle(request, shared.clone(), service.clone()));
+    _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+}
+
+/// Answers a request; an error closes the connection.
+async fn handle(
+    mut request: hyper::Request<Incoming>,
+    shared: Arc<Shared>,
+    service: S3Service,
+) -> Result<hyper::Response<s3s::Body>, s3s::HttpError> {
+    let seen = seen(&request);
+    let hook = shared.hook.lock().unwrap().clone();
+    let fault = hook(&seen);
+    shared.log.lock().unwrap().push(seen);
+    shared.news.notify_all();
+    let closed = || s3s::HttpError::new("connection closed by the test".into());
+    match fault {
+        Fault::None => {}
+        Fault::Ignore(names) => {
+            request.extensions_mut().insert(bucket::Ignored(names));
+        }
+        Fault::Cut => return Err(closed()),
+        Fault::Stall => return std::future::pending().await,
+        Fault::Swallow => {
+            drain(request).await;
+            return std::future::pending().await;
+        }
+        Fault::DropAnswer => {
+            service.call(request.map(s3s::Body::from)).await?;
+            return Err(closed());
+        }
+        Fault::Refuse { status, code, headers } => {
+            drain(request).await;
+            let mut answer = hyper::Response::builder().status(status);
+            for (name, value) in headers {
+                answer = answer.header(name, value);
+            }
+            let text = format!("<Error><Code>{code}</Code><Message>said the test</Message></Error>");
+            let text = if code.is_empty() { String::new() } else { text };
+            return answer.body(text.into()).map_err(|e| s3s::HttpError::new(e.into()));
+        }
+    }
+    service.call(request.map(s3s::Body::from)).await
+}
+
+async fn drain(request: hyper::Request<Incoming>) {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn seen(request: &hyper::Request<Incoming>) -> Seen {
+    let path = decode(request.uri().path().trim_start_matches('/'));
+    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Seen {
+        method: request.method().to_string(),
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        headers: request.headers().iter().map(header).collect(),
+    }
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
