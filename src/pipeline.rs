@@ -145,6 +145,12 @@ impl Sink for Intake {
         self.reserve.allows(bytes as u64)
     }
 
+    fn pull(&mut self, input: &Input) -> Result<Option<usize>> {
+        let moved = self.spool.pull(input)?;
+        self.reserve.used(moved.unwrap_or(0) as u64);
+        Ok(moved)
+    }
+
     fn take(&mut self, chunk: &[u8]) {
         self.spool.take(chunk);
         self.reserve.used(chunk.len() as u64);
@@ -160,7 +166,7 @@ impl Sink for Intake {
 
     fn asked(&mut self, asked: Asked) {
         match asked {
-            Asked::EndFile => self.spool.end(Ended::Signal),
+            Asked::EndFile => self.spool.end_soon(Ended::Signal),
             Asked::Reopen => self.log.reopen(),
             Asked::Leave => {}
         }

@@ -308,7 +308,8 @@ fn a_wrong_option_ends_the_program_with_status_2_and_holds_up_nobody() {
 fn a_program_that_cannot_start_holds_and_says_why_and_loses_no_line() {
     let site = Site::new();
     let all = lines(0, 5000);
-    std::fs::write(site.spool(), "in the way").expect("a file where the directory should be");
+    std::fs::remove_dir(site.spool()).expect("no directory");
+    std::fs::write(site.spool(), "in the way").expect("a file in its place");
     let rsyslogd = start_rsyslogd(&site, &recommended(&site));
     rsyslogd.send(&all.sent);
     wait_for("its complaint", || site.read("logjam.err").contains(&site.text("spool")).then_some(()));
@@ -317,6 +318,7 @@ fn a_program_that_cannot_start_holds_and_says_why_and_loses_no_line() {
     assert_eq!(site.child().pid, child.pid, "one that waits, not one after another");
 
     std::fs::remove_file(site.spool()).expect("the mend");
+    std::fs::create_dir(site.spool()).expect("the mend");
     site.wait_for_lines(all.sent.len() + 1);
     rsyslogd.stop();
     let archived = site.archived_lines();

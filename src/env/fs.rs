@@ -2,6 +2,7 @@
 
 use crate::error::{Kind, Result};
 use chrono::{DateTime, Utc};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub struct Space {
 /// A file system. Every path is absolute or relative to the working directory; no operation follows a symbolic link
 /// in the last component. Errors are of [`crate::error::Error::io`].
 pub trait Fs: Send + Sync {
-    /// Creates a file that does not exist (`O_EXCL`), mode 0640, for reading and appending.
+    /// Creates a file that does not exist (`O_EXCL`), mode 0640, for reading and appending. One process at a time may append.
     fn create(&self, path: &Path) -> Result<Arc<dyn File>>;
     /// Opens a regular file for reading and appending.
     fn open(&self, path: &Path) -> Result<Arc<dyn File>>;
@@ -76,6 +77,12 @@ pub trait File: Send + Sync {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
     /// Appends; returns how many bytes were taken, at least one.
     fn append(&self, data: &[u8]) -> Result<usize>;
+    /// Moves bytes from a pipe to the end of the file inside the kernel (splice(2)): at any moment each byte is in the
+    /// pipe or in the file, so that not even SIGKILL loses one. Returns how many were moved, 0 if the pipe is empty;
+    /// `None` if this pair of files can't do that.
+    fn splice_from(&self, _pipe: BorrowedFd<'_>, _most: usize) -> Result<Option<usize>> {
+        Ok(None)
+    }
     /// Size in bytes.
     fn len(&self) -> Result<u64>;
     /// Whether it holds nothing.

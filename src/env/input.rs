@@ -3,9 +3,9 @@
 use super::signals::Signals;
 use crate::error::{Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// The size that a pipe is given, in bytes: what an unprivileged process may ask for (pipe(7), `pipe-max-size`).
@@ -14,9 +14,9 @@ pub const PIPE_SIZE: usize = 1 << 20;
 /// What there is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// There is input, or its end.
+    /// There is something to read; of what is no pipe, perhaps the end.
     pub input: bool,
-    /// All writers are gone; input may still be there.
+    /// All writers are gone; there may still be something to read.
     pub hung_up: bool,
     /// A signal is pending.
     pub signal: bool,
@@ -72,12 +72,24 @@ impl Input {
         }
         let input = fds[0].revents().unwrap_or(PollFlags::empty());
         let signal = fds.get(1).and_then(PollFd::any).unwrap_or(false);
-        Ok(Ready { input: !input.is_empty(), hung_up: input.intersects(PollFlags::POLLHUP), signal })
+        let readable = input.intersects(PollFlags::POLLIN | PollFlags::POLLERR | PollFlags::POLLNVAL);
+        Ok(Ready { input: readable, hung_up: input.intersects(PollFlags::POLLHUP), signal })
     }
 
     /// Waits at most `timeout` without looking at the input: whether all writers left, or a signal is pending.
     pub fn wait_writer_gone(&self, signals: Option<&Signals>, timeout: Duration) -> Result<Ready> {
         self.poll(PollFlags::empty(), signals, Some(timeout))
+    }
+
+    /// Looks at what is in the pipe without taking it (tee(2)): how many bytes of `buf` were filled.
+    pub fn peek(&self, buf: &mut [u8]) -> Result<usize> {
+        let failed = |e: Errno| Error::io("peek", "standard input", &e.into());
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+        match tee(&self.fd, &writer, buf.len(), SpliceFFlags::SPLICE_F_NONBLOCK) {
+            Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
+            Ok(there) => nix::unistd::read(&reader, &mut buf[..there]).map_err(failed),
+            Err(e) => Err(failed(e)),
+        }
     }
 
     /// Reads what is there. `Ok(None)`: nothing is there after all. `Ok(Some(0))`: the end.
@@ -87,5 +99,11 @@ impl Input {
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(e) => Err(Error::io("read", "standard input", &e.into())),
         }
+    }
+}
+
+impl AsFd for Input {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

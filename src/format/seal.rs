@@ -21,7 +21,7 @@ pub enum Ended {
     Clock,
     /// The disk failed to keep it.
     Fault,
-    /// An earlier life left it behind; counted anew.
+    /// An earlier life left it behind.
     Recovered,
 }
 
@@ -34,8 +34,6 @@ pub struct Seal {
     pub ended: Ended,
     /// Bytes, the newline included that the end may have added.
     pub bytes: u64,
-    /// Lines.
-    pub lines: u64,
     /// Arrival of the first byte in this life, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<DateTime<Utc>>,
@@ -54,12 +52,11 @@ mod tests {
             version: VERSION,
             ended: Ended::Period,
             bytes: 12,
-            lines: 2,
             first: "2026-11-22T15:00:00Z".parse().ok(),
             last: None,
         };
         let text = serde_json::to_string(&seal).unwrap();
-        assert_eq!(text, r#"{"version":1,"ended":"period","bytes":12,"lines":2,"first":"2026-11-22T15:00:00Z"}"#);
+        assert_eq!(text, r#"{"version":1,"ended":"period","bytes":12,"first":"2026-11-22T15:00:00Z"}"#);
         assert_eq!(serde_json::from_str::<Seal>(&text).unwrap(), seal);
     }
 }

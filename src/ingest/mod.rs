@@ -1,6 +1,7 @@
 //! Standard input to the spool: one thread, blocking, bytes as they come.
 //!
-//! A pipe is read in large pieces: it is made 1 MiB, and after a short read the thread naps, so that the next one finds
+//! From a pipe the bytes go to their file inside the kernel, where that can be done: none is ever in this process's memory
+//! alone. Anything else is read and written. A pipe is emptied in large pieces: it is made 1 MiB, and after a short read the thread naps, so that the next one finds
 //! more. That halves the cost for both sides; with a small pipe it would only stall the writer.
 
 use crate::env::Env;
@@ -26,6 +27,8 @@ pub const QUIET: Duration = Duration::from_secs(2);
 pub trait Sink {
     /// Whether `bytes` may be read now; if not, the pipe keeps them.
     fn ready(&mut self, bytes: usize) -> bool;
+    /// Moves what is in a pipe past this process's memory: how many bytes, or `None` if that can't be done.
+    fn pull(&mut self, input: &Input) -> Result<Option<usize>>;
     /// Takes bytes as they came; returns once they left this process.
     fn take(&mut self, chunk: &[u8]);
     /// Does what time asks for.
@@ -47,11 +50,12 @@ pub enum End {
 
 /// Reads until the end.
 pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn Sink) -> Result<End> {
-    let mut buf = vec![0; BUFFER];
+    let mut buf = Vec::new();
+    let mut pulls = input.pipe_size().is_some();
     let mut leave: Option<Instant> = None;
     loop {
         sink.tick();
-        if !sink.ready(BUFFER) {
+        if !sink.ready(PIPE_SIZE) {
             hear(env, signals, sink, &mut leave);
             env.clock.nap(HELD);
             continue;
@@ -61,18 +65,38 @@ pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn S
             hear(env, signals, sink, &mut leave);
         }
         if ready.input {
-            match input.read(&mut buf)? {
-                Some(0) => return Ok(End::Input),
+            let moved = if pulls { sink.pull(input)? } else { None };
+            pulls &= moved.is_some();
+            let moved = match moved {
+                Some(n) => Some(n),
+                None => read(input, &mut buf, sink)?,
+            };
+            match moved {
+                None => return Ok(End::Input),
+                Some(0) => {}
                 Some(n) => {
-                    sink.take(&buf[..n]);
                     leave = leave.map(|_| env.clock.steady());
                     nap(env, input, n);
                 }
-                None => {}
             }
+        } else if ready.hung_up {
+            return Ok(End::Input);
         } else if leave.is_some_and(|since| env.clock.steady().duration_since(since) >= QUIET) {
             return Ok(End::Drained);
         }
+    }
+}
+
+/// Reads once and hands it over: how many bytes, or `None` at the end.
+fn read(input: &Input, buf: &mut Vec<u8>, sink: &mut dyn Sink) -> Result<Option<usize>> {
+    buf.resize(BUFFER, 0);
+    match input.read(buf)? {
+        Some(0) => Ok(None),
+        Some(n) => {
+            sink.take(&buf[..n]);
+            Ok(Some(n))
+        }
+        None => Ok(Some(0)),
     }
 }
 
@@ -100,7 +124,6 @@ fn nap(env: &Env, input: &Input, read: usize) {
     if let Some(pipe) = input.pipe_size()
         && pipe >= PIPE_SIZE
         && read < pipe / SHORT
-        && read < BUFFER
     {
         env.clock.nap(NAP);
     }

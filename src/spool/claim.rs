@@ -32,7 +32,7 @@ pub(super) fn continued(env: &Env, layout: &Layout, settings: &Settings, period:
         if seal::ends_inside_a_line(&*file)? {
             append_all(&*file, b"\n")?;
         }
-        return Ok(Some(Hour::continued(name, period, file, env.clock.steady())));
+        return Ok(Some(Hour::new(name, period, file, env.clock.steady())));
     }
     Ok(None)
 }
@@ -43,7 +43,7 @@ pub(super) fn begun(env: &Env, layout: &Layout, settings: &Settings, period: Per
     for _ in 0..TRIES {
         let name = LogName::hour(&settings.prefix, period.start, &settings.suffix, tag.as_deref());
         if let Some(file) = create(env, layout, &name)? {
-            return Ok(Hour::fresh(name, period, file, env.clock.steady()));
+            return Ok(Hour::new(name, period, file, env.clock.steady()));
         }
         tag = Some(token(env.clock.now(), fastrand::u32(..)));
     }

@@ -1,12 +1,13 @@
 //! One open hour file.
 
+use super::seal::ends_inside_a_line;
 use crate::env::fs::{File, Fs};
 use crate::error::Result;
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
 use crate::format::period::Period;
-use crate::format::seal::{Ended, Seal, VERSION};
 use chrono::{DateTime, Utc};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,8 +16,6 @@ pub struct Hour {
     name: LogName,
     period: Period,
     file: Arc<dyn File>,
-    /// `None` for a file that an earlier life began: counted when it is sealed.
-    counts: Option<(u64, u64)>,
     partial: bool,
     first: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
@@ -24,14 +23,9 @@ pub struct Hour {
 }
 
 impl Hour {
-    /// A file just created, empty and locked.
-    pub(super) fn fresh(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
-        Self { name, period, file, counts: Some((0, 0)), partial: false, first: None, last: None, touched: now }
-    }
-
-    /// A file of an earlier life, locked, that ends with a newline or is empty.
-    pub(super) fn continued(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
-        Self { counts: None, ..Self::fresh(name, period, file, now) }
+    /// A locked file that ends with a newline or is empty.
+    pub(super) fn new(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
+        Self { name, period, file, partial: false, first: None, last: None, touched: now }
     }
 
     /// The file's name.
@@ -63,27 +57,38 @@ impl Hour {
     pub(super) fn append(&mut self, data: &[u8], now: DateTime<Utc>, steady: Instant) -> Result<usize> {
         let n = self.file.append(data)?;
         self.partial = data[n - 1] != b'\n';
-        if let Some((bytes, lines)) = &mut self.counts {
-            *bytes += n as u64;
-            *lines += memchr::memchr_iter(b'\n', &data[..n]).count() as u64;
+        self.arrived(now, steady);
+        Ok(n)
+    }
+
+    /// Moves at most `most` bytes from a pipe: as [`File::splice_from`].
+    pub(super) fn splice(
+        &mut self,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+        now: DateTime<Utc>,
+        steady: Instant,
+    ) -> Result<Option<usize>> {
+        let moved = self.file.splice_from(pipe, most)?;
+        if moved.is_some_and(|n| n > 0) {
+            // Until the last byte is known the line counts as unfinished: that only delays the file's end.
+            self.partial = true;
+            self.arrived(now, steady);
+            self.partial = ends_inside_a_line(&*self.file)?;
         }
+        Ok(moved)
+    }
+
+    fn arrived(&mut self, now: DateTime<Utc>, steady: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.touched = steady;
-        Ok(n)
     }
 
     /// Makes content and name durable.
     pub(super) fn make_durable(&self, fs: &dyn Fs, layout: &Layout) -> Result<()> {
         self.file.sync()?;
         fs.sync_dir(layout.dir())
-    }
-
-    /// The seal as far as this life knows it, for a file whose last line is whole; counts are missing for a
-    /// file that an earlier life began.
-    pub(super) fn counted(&self, ended: Ended) -> Option<Seal> {
-        let (bytes, lines) = self.counts?;
-        Some(Seal { version: VERSION, ended, bytes, lines, first: self.first, last: self.last })
     }
 
     /// First and last arrival in this life.

@@ -14,10 +14,12 @@ pub use hour::Hour;
 pub use sync::SyncPolicy;
 
 use crate::env::Env;
-use crate::error::Result;
+use crate::env::input::{Input, PIPE_SIZE};
+use crate::error::{Error, Result};
 use crate::format::layout::Layout;
 use crate::format::period::Period;
 use crate::format::seal::Ended;
+use std::os::fd::AsFd;
 use std::time::Duration;
 use sync::Syncer;
 
@@ -25,6 +27,8 @@ use sync::Syncer;
 pub const PARTIAL_LINE_GRACE: Duration = Duration::from_millis(500);
 /// How far the clock may step back before a file of the earlier period is begun.
 pub const STEP_BACK: Duration = Duration::from_secs(300);
+/// How far the end of a line is looked for at a time, in bytes.
+const PEEK: usize = 64 << 10;
 /// How long a failed write waits before it is tried again.
 const WRITE_RETRY: Duration = Duration::from_millis(250);
 
@@ -52,7 +56,10 @@ pub struct Spool {
     handover: Handover,
     open: Option<Hour>,
     syncer: Syncer,
+    /// An end that was asked for and waits for the end of a line.
+    asked: Option<Ended>,
     fault: Option<String>,
+    peeked: Vec<u8>,
 }
 
 impl Spool {
@@ -62,25 +69,56 @@ impl Spool {
         let period = Period::of(env.clock.now(), settings.every);
         let open = claim::continued(&env, &layout, &settings, period)?;
         let syncer = Syncer::start(settings.sync, &env, &layout)?;
-        Ok(Self { env, layout, settings, handover, open, syncer, fault: None })
+        Ok(Self { env, layout, settings, handover, open, syncer, asked: None, fault: None, peeked: vec![0; PEEK] })
+    }
+
+    /// Moves what is in a pipe to its file, if the system can: `None` if not. Nothing is held in memory meanwhile; on a
+    /// fault, said here, everything stays in the pipe.
+    pub fn pull(&mut self, input: &Input) -> Result<Option<usize>> {
+        let mut most = PIPE_SIZE;
+        let mut ends = None;
+        if let Some((open, ended)) = self.open.as_ref().and_then(|open| Some((open, self.over(open)?))) {
+            if open.partial() {
+                // A line that has begun belongs where it began, whole: look how far it goes.
+                let seen = input.peek(&mut self.peeked)?;
+                let end = memchr::memchr(b'\n', &self.peeked[..seen]);
+                most = end.map_or(seen, |at| at + 1);
+                ends = end.map(|_| ended);
+            } else {
+                self.end(ended);
+            }
+        }
+        let now = self.env.clock.now();
+        let steady = self.env.clock.steady();
+        let moved = match self.current().and_then(|hour| hour.splice(input.as_fd(), most, now, steady)) {
+            Ok(moved) => moved,
+            Err(e) => {
+                self.wait_after(&e);
+                return Ok(Some(0));
+            }
+        };
+        self.went_well();
+        if moved.is_some_and(|n| n > 0) {
+            self.written();
+            if let Some(ended) = ends.filter(|_| self.open.as_ref().is_some_and(|open| !open.partial())) {
+                self.end(ended);
+            }
+        }
+        Ok(moved)
     }
 
     /// Writes bytes as they came; returns once the operating system has them, however long that takes.
     pub fn take(&mut self, chunk: &[u8]) {
-        let now = self.env.clock.now();
         let mut rest = chunk;
-        if let Some(open) = &self.open
-            && let Some(ended) = self.over(open)
-        {
-            // A line that has begun belongs where it began, whole.
+        if let Some((open, ended)) = self.open.as_ref().and_then(|open| Some((open, self.over(open)?))) {
             let head = if open.partial() { memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1) } else { 0 };
-            self.write(&rest[..head], now);
+            self.write(&rest[..head]);
             rest = &rest[head..];
             if self.open.as_ref().is_some_and(|open| !open.partial()) {
                 self.end(ended);
             }
         }
-        self.write(rest, now);
+        self.write(rest);
     }
 
     /// To be called when [`Self::due`] is over: ends the open file if its period is over.
@@ -96,12 +134,22 @@ impl Spool {
     /// How long from now until [`Self::tick`] may have something to do; `None` while no file is open.
     pub fn due(&self) -> Option<Duration> {
         let open = self.open.as_ref()?;
-        let rest = open.period().remaining(self.env.clock.now());
-        Some(if rest.is_zero() && open.partial() { PARTIAL_LINE_GRACE / 5 } else { rest })
+        match self.over(open) {
+            Some(_) if open.partial() => Some(PARTIAL_LINE_GRACE / 5),
+            Some(_) => Some(Duration::ZERO),
+            None => Some(open.period().remaining(self.env.clock.now())),
+        }
     }
 
-    /// Ends the open file, if there is one.
+    /// Asks for the open file's end, if there is one: at the end of its last line.
+    pub fn end_soon(&mut self, ended: Ended) {
+        self.asked = self.open.as_ref().map(|_| ended);
+        self.tick();
+    }
+
+    /// Ends the open file, if there is one, as it is.
     pub fn end(&mut self, ended: Ended) {
+        self.asked = None;
         if let Some(hour) = self.open.take() {
             self.syncer.forget();
             (self.handover)(hour, ended);
@@ -119,7 +167,9 @@ impl Spool {
 
     fn over(&self, open: &Hour) -> Option<Ended> {
         let (now, period) = (self.env.clock.now(), open.period());
-        if now >= period.end {
+        if self.asked.is_some() {
+            self.asked
+        } else if now >= period.end {
             Some(Ended::Period)
         } else if now + STEP_BACK < period.start {
             Some(Ended::Clock)
@@ -131,38 +181,50 @@ impl Spool {
     }
 
     /// Never gives up: what was read from the pipe exists nowhere else.
-    fn write(&mut self, mut rest: &[u8], now: chrono::DateTime<chrono::Utc>) {
+    fn write(&mut self, mut rest: &[u8]) {
         while !rest.is_empty() {
-            match self.write_some(rest, now) {
+            let now = self.env.clock.now();
+            let steady = self.env.clock.steady();
+            match self.current().and_then(|hour| hour.append(rest, now, steady)) {
                 Ok(n) => {
                     rest = &rest[n..];
-                    if let Some(fault) = self.fault.take() {
-                        tracing::info!("intake goes on (it waited: {fault})");
-                    }
+                    self.went_well();
+                    self.written();
                 }
-                Err(e) => {
-                    let text = e.to_string();
-                    if self.fault.as_ref() != Some(&text) {
-                        tracing::error!("{e}; intake waits and tries again, nothing is dropped");
-                        self.fault = Some(text);
-                    }
-                    self.env.clock.nap(WRITE_RETRY);
-                }
+                Err(e) => self.wait_after(&e),
             }
         }
     }
 
-    fn write_some(&mut self, data: &[u8], now: chrono::DateTime<chrono::Utc>) -> Result<usize> {
-        let hour = match &mut self.open {
-            Some(hour) => hour,
+    fn current(&mut self) -> Result<&mut Hour> {
+        match &mut self.open {
+            Some(hour) => Ok(hour),
             none => {
                 let period = Period::of(self.env.clock.now(), self.settings.every);
-                none.insert(claim::begun(&self.env, &self.layout, &self.settings, period)?)
+                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period)?))
             }
-        };
-        let n = hour.append(data, now, self.env.clock.steady())?;
-        self.syncer.written(hour.file());
-        Ok(n)
+        }
+    }
+
+    fn written(&mut self) {
+        if let Some(open) = &self.open {
+            self.syncer.written(open.file());
+        }
+    }
+
+    fn went_well(&mut self) {
+        if let Some(fault) = self.fault.take() {
+            tracing::info!("intake goes on (it waited: {fault})");
+        }
+    }
+
+    fn wait_after(&mut self, e: &Error) {
+        let text = e.to_string();
+        if self.fault.as_ref() != Some(&text) {
+            tracing::error!("{e}; intake waits and tries again, nothing is dropped");
+            self.fault = Some(text);
+        }
+        self.env.clock.nap(WRITE_RETRY);
     }
 }
 

@@ -11,24 +11,14 @@ use crate::format::period::Period;
 use crate::format::seal::{Ended, Seal, VERSION};
 use std::time::Duration;
 
-/// How much is read at a time to count, in bytes.
-const CHUNK: usize = 64 << 10;
-
-/// Seals a file that this process wrote, and gives up its lock.
+/// Seals a file that this process wrote; its lock goes when `hour` does.
 pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()> {
-    let mut seal = hour.counted(ended);
-    if ends_inside_a_line(&**hour.file())? {
-        append_all(&**hour.file(), b"\n")?;
-        seal = seal.map(|s| Seal { bytes: s.bytes + 1, lines: s.lines + 1, ..s });
+    let file = &**hour.file();
+    if ends_inside_a_line(file)? {
+        append_all(file, b"\n")?;
     }
     let (first, last) = hour.arrivals();
-    // The size on the disk decides: a seal that this call wrote half before may have added the newline already.
-    let bytes = hour.file().len()?;
-    let seal = match seal.filter(|s| s.bytes == bytes) {
-        Some(seal) => seal,
-        None => Seal { ended, first, last, ..count(&**hour.file())? },
-    };
-    write(env, layout, hour.name(), &**hour.file(), &seal)
+    write(env, layout, hour.name(), file, &Seal { version: VERSION, ended, bytes: file.len()?, first, last })
 }
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
@@ -75,9 +65,10 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
         append_all(&*env.fs.open(&path)?, b"\n")?;
         tracing::info!("{}: the last line had no newline and got one", path.display());
     }
-    let seal = count(&*file)?;
+    let bytes = file.len()?;
+    let seal = Seal { version: VERSION, ended: Ended::Recovered, bytes, first: None, last: None };
     write(env, layout, name, &*file, &seal)?;
-    tracing::info!("{}: left behind by an earlier life, {} lines; archived now", path.display(), seal.lines);
+    tracing::info!("{}: left behind by an earlier life, {bytes} bytes; archived now", path.display());
     Ok(true)
 }
 
@@ -108,17 +99,4 @@ pub(super) fn ends_inside_a_line(file: &dyn File) -> Result<bool> {
     let len = file.len()?;
     let mut last = [0];
     Ok(len > 0 && file.read_at(&mut last, len - 1)? == 1 && last != *b"\n")
-}
-
-fn count(file: &dyn File) -> Result<Seal> {
-    let mut buf = vec![0; CHUNK];
-    let (mut bytes, mut lines) = (0, 0);
-    loop {
-        let n = file.read_at(&mut buf, bytes)?;
-        if n == 0 {
-            return Ok(Seal { version: VERSION, ended: Ended::Recovered, bytes, lines, first: None, last: None });
-        }
-        bytes += n as u64;
-        lines += memchr::memchr_iter(b'\n', &buf[..n]).count() as u64;
-    }
 }

@@ -20,7 +20,7 @@ pub const LOGJAM: &str = env!("CARGO_BIN_EXE_logjam");
 pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The longest that anything may take before a test gives up on it: generous, for a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Polls until `ready` gives something. Panics after [`PATIENCE`] with the name of what did not come.
@@ -57,7 +57,9 @@ impl Site {
     pub fn new() -> Site {
         let root = tempfile::Builder::new().prefix("logjam-site-").tempdir().expect("a temporary directory");
         let path = root.path().to_path_buf();
-        fs::create_dir(path.join("state")).expect("the daemon's state directory");
+        for folder in ["state", "spool"] {
+            fs::create_dir(path.join(folder)).expect("the daemon's state, logjam's DIR");
+        }
         Site { root: Some(root), path }
     }
 
