@@ -69,7 +69,13 @@ pub fn run(
     let reserve = Reserve::new(env.clone(), pipe.archive.layout.dir(), pipe.reserve);
     let mut intake = Intake { spool, reserve, log: pipe.log.clone() };
     let (report, reports) = sync_channel(1);
-    let archivist = Archivist { pipe: pipe.archive.clone(), spool: pipe.spool.clone(), events, waiting: Vec::new() };
+    let archivist = Archivist {
+        pipe: pipe.archive.clone(),
+        spool: pipe.spool.clone(),
+        events,
+        waiting: Vec::new(),
+        finishing: false,
+    };
     let once = pipe.once;
     std::thread::Builder::new()
         .name("archive".into())
@@ -179,6 +185,7 @@ struct Archivist {
     events: Receiver<Event>,
     /// Ended, not sealed yet.
     waiting: Vec<(Box<Hour>, Ended)>,
+    finishing: bool,
 }
 
 impl Archivist {
@@ -187,19 +194,21 @@ impl Archivist {
         let mut pause = Duration::ZERO;
         let mut last_tries = 0;
         loop {
-            let mut finish = match self.events.recv_timeout(pause) {
-                Ok(Event::Ended(hour, ended)) => {
-                    self.waiting.push((hour, ended));
-                    false
-                }
-                Ok(Event::Finish) | Err(RecvTimeoutError::Disconnected) => true,
-                Err(RecvTimeoutError::Timeout) => last_tries > 0,
-            };
-            finish |= self.seal_waiting();
+            match self.events.recv_timeout(pause) {
+                Ok(event) => self.note(event),
+                Err(RecvTimeoutError::Disconnected) => self.finishing = true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.seal_waiting();
+            // What is sealed or asked for during a pass is not in its plan.
+            let last = self.finishing;
             let (again, pass) = self.pass(uploader);
-            finish |= again;
-            pause = if self.waiting.is_empty() { RESCAN } else { SEAL_RETRY };
-            if !finish {
+            pause = match (again, self.waiting.is_empty()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => RESCAN,
+                (false, false) => SEAL_RETRY,
+            };
+            if !last || again {
                 continue;
             }
             let retry = pass.failed.iter().any(|e| e.class == Class::Retry) || !self.waiting.is_empty();
@@ -211,15 +220,20 @@ impl Archivist {
         }
     }
 
-    /// Seals what has ended. Whether it was told to finish meanwhile.
-    fn seal_waiting(&mut self) -> bool {
-        let mut finish = false;
-        for event in self.events.try_iter() {
-            match event {
-                Event::Ended(hour, ended) => self.waiting.push((hour, ended)),
-                Event::Finish => finish = true,
-            }
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Ended(hour, ended) => self.waiting.push((hour, ended)),
+            Event::Finish => self.finishing = true,
         }
+    }
+
+    /// Seals what has ended: whether anything was there to seal or to note.
+    fn seal_waiting(&mut self) -> bool {
+        let before = (self.waiting.len(), self.finishing);
+        while let Ok(event) = self.events.try_recv() {
+            self.note(event);
+        }
+        let news = before != (self.waiting.len(), self.finishing);
         let (env, layout) = (&self.pipe.env, &self.pipe.layout);
         self.waiting.retain(|(hour, ended)| match spool::seal::seal(env, layout, hour, *ended) {
             Ok(()) => false,
@@ -228,24 +242,25 @@ impl Archivist {
                 true
             }
         });
-        finish
+        news
     }
 
+    /// One pass: whether there is reason for another at once, and what it did.
     fn pass(&mut self, uploader: Option<&Uploader>) -> (bool, Pass) {
         let archive = self.pipe.clone();
         if let Err(e) = spool::seal::recover(&archive.env, &archive.layout, &self.spool.prefix, self.spool.every) {
             tracing::warn!("{e}; tried again later");
         }
-        let mut finish = false;
+        let mut again = false;
         let done = archive.pass(|packed| match (packed, uploader) {
             (Some(name), Some(uploader)) => uploader.offer(name),
             // Between two steps: an hour that ended meanwhile must not wait for the backlog.
-            _ => finish |= self.seal_waiting(),
+            _ => again |= self.seal_waiting(),
         });
         let pass = done.unwrap_or_else(|e| {
             tracing::warn!("{e}; tried again later");
             Pass { failed: vec![e], ..Pass::default() }
         });
-        (finish, pass)
+        (again, pass)
     }
 }

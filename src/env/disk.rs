@@ -202,6 +202,11 @@ impl File for Opened {
         }
     }
 
+    fn unlock(&self) {
+        // Nothing is lost if that fails: the lock goes with the last handle.
+        let _ = self.file.unlock();
+    }
+
     fn id(&self) -> Result<FileId> {
         self.file.metadata().map(|m| (m.dev(), m.ino())).map_err(|e| self.failed("stat", &e))
     }

@@ -95,6 +95,8 @@ pub trait File: Send + Sync {
     fn truncate(&self, len: u64) -> Result<()>;
     /// Takes the exclusive lock (flock(2)) if nobody else has it. It is released when the last handle is dropped.
     fn try_lock(&self) -> Result<bool>;
+    /// Gives the lock back before the last handle is dropped.
+    fn unlock(&self);
     /// Which file it is.
     fn id(&self) -> Result<FileId>;
     /// Whether some process, also this one, has the file open for writing; `None` where the system can't tell.

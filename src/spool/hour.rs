@@ -96,3 +96,10 @@ impl Hour {
         (self.first, self.last)
     }
 }
+
+impl Drop for Hour {
+    fn drop(&mut self) {
+        // The sync thread may still have a handle; whoever packs the file must not find it locked for that.
+        self.file.unlock();
+    }
+}

@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::env::fs::File;
 use crate::error::{Error, Result};
 use crate::format::layout::Layout;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(super) struct Syncer {
     env: Env,
     layout: Layout,
     /// The file whose name is known to be durable.
-    named: Option<Arc<dyn File>>,
+    named: Option<Weak<dyn File>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -114,7 +114,7 @@ impl Syncer {
 }
 
 fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
-    let mut named: Option<Arc<dyn File>> = None;
+    let mut named: Option<Weak<dyn File>> = None;
     loop {
         let mut state = shared.lock();
         while state.dirty.is_none() && !state.stop {
@@ -134,11 +134,11 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 
 /// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
 /// dropped what it could not write, so that a second try proves nothing.
-fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Arc<dyn File>>) -> bool {
-    let known = named.as_ref().is_some_and(|n| Arc::ptr_eq(n, file));
+fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Weak<dyn File>>) -> bool {
+    let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
     let done = file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) });
     match done {
-        Ok(()) => *named = Some(Arc::clone(file)),
+        Ok(()) => *named = Some(Arc::downgrade(file)),
         Err(e) => {
             tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
             return false;
