@@ -22,6 +22,8 @@ const ENDED_LIMIT: usize = 64;
 const RESCAN: Duration = Duration::from_secs(60);
 /// How soon a failed seal is tried again.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
+/// How soon an uploader that could not be started is tried again.
+const START_RETRY: Duration = Duration::from_secs(1);
 /// How long the program may take to leave when nothing needs to be finished.
 const LEAVE: Duration = Duration::from_millis(1500);
 /// With `--once`: how often a failed pass is tried again, a second apart.
@@ -61,11 +63,17 @@ pub fn run(
     pipe: Pipe,
     input: &Input,
     signals: &Signals,
-    start_uploader: impl FnOnce() -> Result<Option<Uploader>> + Send + 'static,
+    start_uploader: impl Fn() -> Result<Option<Uploader>> + Send + 'static,
 ) -> Result<Left> {
     let env = pipe.archive.env.clone();
     let (sender, events) = sync_channel(ENDED_LIMIT);
-    let spool = Spool::open(env.clone(), pipe.archive.layout.clone(), pipe.spool.clone(), handover(sender.clone()))?;
+    let spool = Spool::open(
+        env.clone(),
+        pipe.archive.layout.clone(),
+        pipe.spool.clone(),
+        input.identity(),
+        handover(sender.clone()),
+    )?;
     let reserve = Reserve::new(env.clone(), pipe.archive.layout.dir(), pipe.reserve);
     let mut intake = Intake { spool, reserve, log: pipe.log.clone() };
     let (report, reports) = sync_channel(1);
@@ -80,8 +88,16 @@ pub fn run(
     std::thread::Builder::new()
         .name("archive".into())
         .spawn(move || {
-            let done = start_uploader().map(|uploader| (archivist.run(uploader.as_ref(), once), uploader));
-            let _ = report.send(done);
+            // Short of file descriptors, say: the hours wait on the disk meanwhile.
+            let uploader = loop {
+                match start_uploader() {
+                    Ok(uploader) => break uploader,
+                    Err(e) => tracing::warn!("{e}; tried again"),
+                }
+                archivist.pipe.env.clock.nap(START_RETRY);
+            };
+            let left = archivist.run(uploader.as_ref(), once);
+            let _ = report.send((left, uploader));
         })
         .map_err(|e| Error::io("start", "the archive thread", &e))?;
     let read = ingest::run(&env, input, Some(signals), &mut intake);
@@ -92,11 +108,11 @@ pub fn run(
         intake.spool.park()?;
     }
     let _ = sender.send(Event::Finish);
-    let left = if pipe.once { finish(&reports, signals)? } else { leave(&reports) };
+    let left = if pipe.once { finish(&reports, signals) } else { leave(&reports) };
     read.map(|_| left)
 }
 
-type Reports = Receiver<Result<(Left, Option<Uploader>)>>;
+type Reports = Receiver<(Left, Option<Uploader>)>;
 
 fn leave(reports: &Reports) -> Left {
     if reports.recv_timeout(LEAVE).is_err() {
@@ -106,15 +122,15 @@ fn leave(reports: &Reports) -> Left {
 }
 
 /// Waits until everything is stored or given up; a signal to leave cuts that short.
-fn finish(reports: &Reports, signals: &Signals) -> Result<Left> {
+fn finish(reports: &Reports, signals: &Signals) -> Left {
     let cut =
         || Error::retry("archive", "what is left", crate::error::Kind::Other, "told to leave before it was stored");
     let (mut left, uploader) = loop {
         match reports.recv_timeout(Duration::from_millis(100)) {
-            Ok(done) => break done?,
-            Err(RecvTimeoutError::Timeout) if signals.next() == Some(Asked::Leave) => return Ok(Left(vec![cut()])),
+            Ok(done) => break done,
+            Err(RecvTimeoutError::Timeout) if signals.next() == Some(Asked::Leave) => return Left(vec![cut()]),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(Left(vec![cut()])),
+            Err(RecvTimeoutError::Disconnected) => return Left(vec![cut()]),
         }
     };
     if let Some(uploader) = uploader {
@@ -130,7 +146,7 @@ fn finish(reports: &Reports, signals: &Signals) -> Result<Left> {
             }
         }
     }
-    Ok(left)
+    left
 }
 
 fn handover(sender: SyncSender<Event>) -> Handover {
@@ -147,12 +163,12 @@ struct Intake {
 }
 
 impl Sink for Intake {
-    fn ready(&mut self, bytes: usize) -> bool {
-        self.reserve.allows(bytes as u64)
+    fn ready(&mut self, most: usize) -> usize {
+        usize::try_from(self.reserve.allows(most as u64)).unwrap_or(most)
     }
 
-    fn pull(&mut self, input: &Input) -> Result<Option<usize>> {
-        let moved = self.spool.pull(input)?;
+    fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>> {
+        let moved = self.spool.pull(input, most)?;
         self.reserve.used(moved.unwrap_or(0) as u64);
         Ok(moved)
     }

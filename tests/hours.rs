@@ -114,7 +114,9 @@ impl House {
         let run = std::thread::spawn(move || {
             let signals = Signals::block()?;
             pipeline::prepare(&pipe)?;
-            pipeline::run(pipe, &input, &signals, move || Uploader::start(archive, store, dest, once).map(Some))
+            pipeline::run(pipe, &input, &signals, move || {
+                Uploader::start(archive.clone(), Arc::clone(&store) as _, dest.clone(), once).map(Some)
+            })
         });
         Life { writer: Some(std::fs::File::from(OwnedFd::from(writer))), run }
     }
@@ -397,7 +399,7 @@ fn hours_that_an_earlier_life_left_behind_are_finished_whatever_their_stage() {
     for name in ["app-20261122T0900Z.log", "web-20261122T0900Z-host.log", "messages"] {
         assert!(left.contains_key(name), "{name} is gone");
     }
-    for dir in ["seal", "work", "upload"] {
+    for dir in ["seal", "work", "upload", "input"] {
         let rest: Vec<_> = std::fs::read_dir(spool.join(".logjam").join(dir)).unwrap().collect();
         assert!(rest.is_empty(), "{dir}: {rest:?}");
     }

@@ -58,8 +58,8 @@ impl Archive {
     pub fn make_dirs(&self) -> Result<()> {
         let layout = &self.layout;
         let mut dirs = vec![layout.archives(), layout.private(), layout.works()];
-        if self.sources != Sources::None {
-            dirs.push(layout.seals());
+        if self.sources == Sources::Sealed {
+            dirs.extend([layout.seals(), layout.inputs()]);
         }
         if self.uploads {
             dirs.extend([layout.receipts(), layout.journals()]);

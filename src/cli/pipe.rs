@@ -118,8 +118,8 @@ pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
         }
     };
     let (archive, once) = (pipe.archive.clone(), pipe.once);
-    pipeline::run(pipe, &input, &signals, move || match (store, dest) {
-        (Some(store), Some(dest)) => Uploader::start(archive, store, dest, once).map(Some),
+    pipeline::run(pipe, &input, &signals, move || match (&store, &dest) {
+        (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone(), once).map(Some),
         _ => Ok(None),
     })
 }
@@ -158,7 +158,8 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     Ok((pipe, store, dest))
 }
 
-/// Says why the start failed and waits a while without reading. False if the writer left, or a signal asks to leave.
+/// Says why the start failed and waits a while without reading. False if a signal asks to leave, or the writer left
+/// and the pipe is empty.
 fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> Result<bool> {
     use std::sync::Mutex;
     static SAID: Mutex<String> = Mutex::new(String::new());
@@ -172,7 +173,12 @@ fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> 
     if ready.signal && signals.next() == Some(Asked::Leave) {
         return Ok(false);
     }
-    Ok(!ready.hung_up)
+    // Lines that a writer left behind in the pipe would be lost with it: then it goes on holding.
+    let lines = input.wait(None, Some(Duration::ZERO))?.input;
+    if ready.hung_up && lines {
+        Env::real().clock.nap(HOLD_RETRY);
+    }
+    Ok(lines || !ready.hung_up)
 }
 
 /// Whether a command line that can't be read asks to hold.

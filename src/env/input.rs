@@ -52,6 +52,15 @@ impl Input {
         self.pipe
     }
 
+    /// Which pipe it is: device and inode number, and the system's boot (proc(5), `boot_id`). A later life that is given
+    /// the same pipe goes on in the same stream of bytes. `None` if the input is no pipe.
+    pub fn identity(&self) -> Option<String> {
+        self.pipe?;
+        let stat = nix::sys::stat::fstat(&self.fd).ok()?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(format!("{}:{} {}", stat.st_dev, stat.st_ino, boot.trim()))
+    }
+
     /// Waits until there is something to do, or `timeout` is over (`None`: for ever).
     pub fn wait(&self, signals: Option<&Signals>, timeout: Option<Duration>) -> Result<Ready> {
         self.poll(PollFlags::POLLIN, signals, timeout)

@@ -5,6 +5,7 @@
 //! DIR/archive/NAME.gz             compressed, whole, waiting or kept
 //! DIR/archive/.uploaded/NAME.gz   its receipt
 //! DIR/.logjam/seal/NAME           the hour file has ended: its seal
+//! DIR/.logjam/input/NAME          which pipe an open hour file is fed from
 //! DIR/.logjam/work/NAME.gz        an archive in the making; any small file before it gets its final name
 //! DIR/.logjam/upload/NAME.gz      journal of an upload in parts
 //! ```
@@ -78,6 +79,16 @@ impl Layout {
     /// The seal of an hour file.
     pub fn seal(&self, name: &LogName) -> PathBuf {
         self.seals().join(name.to_string())
+    }
+
+    /// The directory of input marks.
+    pub fn inputs(&self) -> PathBuf {
+        self.private().join("input")
+    }
+
+    /// Which pipe an open hour file is fed from.
+    pub fn input(&self, name: &LogName) -> PathBuf {
+        self.inputs().join(name.to_string())
     }
 
     /// The directory of unfinished work.

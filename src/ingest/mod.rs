@@ -25,10 +25,10 @@ pub const QUIET: Duration = Duration::from_secs(2);
 
 /// What takes the lines.
 pub trait Sink {
-    /// Whether `bytes` may be read now; if not, the pipe keeps them.
-    fn ready(&mut self, bytes: usize) -> bool;
-    /// Moves what is in a pipe past this process's memory: how many bytes, or `None` if that can't be done.
-    fn pull(&mut self, input: &Input) -> Result<Option<usize>>;
+    /// How many bytes may be read now, up to `most`; while that is 0 the pipe keeps them.
+    fn ready(&mut self, most: usize) -> usize;
+    /// Moves at most `most` bytes from a pipe past this process's memory: how many, or `None` if that can't be done.
+    fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>>;
     /// Takes bytes as they came; returns once they left this process.
     fn take(&mut self, chunk: &[u8]);
     /// Does what time asks for.
@@ -50,29 +50,31 @@ pub enum End {
 
 /// Reads until the end.
 pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn Sink) -> Result<End> {
-    let mut buf = Vec::new();
+    let mut buf = vec![0; if input.pipe_size().is_some() { 0 } else { BUFFER }];
     let mut pulls = input.pipe_size().is_some();
     let mut leave: Option<Instant> = None;
     loop {
         sink.tick();
-        if !sink.ready(PIPE_SIZE) {
+        let most = sink.ready(PIPE_SIZE);
+        if most == 0 {
             hear(env, signals, sink, &mut leave);
             env.clock.nap(HELD);
             continue;
         }
         let ready = input.wait(signals, timeout(env, sink, leave))?;
-        if ready.signal {
-            hear(env, signals, sink, &mut leave);
-        }
+        let mut end = None;
         if ready.input {
-            let moved = if pulls { sink.pull(input)? } else { None };
-            pulls &= moved.is_some();
+            let moved = if pulls { sink.pull(input, most)? } else { None };
+            if pulls && moved.is_none() {
+                pulls = false;
+                buf = vec![0; BUFFER];
+            }
             let moved = match moved {
                 Some(n) => Some(n),
-                None => read(input, &mut buf, sink)?,
+                None => read(input, &mut buf[..most.min(BUFFER)], sink)?,
             };
             match moved {
-                None => return Ok(End::Input),
+                None => end = Some(End::Input),
                 Some(0) => {}
                 Some(n) => {
                     leave = leave.map(|_| env.clock.steady());
@@ -80,16 +82,22 @@ pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn S
                 }
             }
         } else if ready.hung_up {
-            return Ok(End::Input);
+            end = Some(End::Input);
         } else if leave.is_some_and(|since| env.clock.steady().duration_since(since) >= QUIET) {
-            return Ok(End::Drained);
+            end = Some(End::Drained);
+        }
+        // After the input: what was written before the signal is part of what the signal is about.
+        if ready.signal {
+            hear(env, signals, sink, &mut leave);
+        }
+        if let Some(end) = end {
+            return Ok(end);
         }
     }
 }
 
 /// Reads once and hands it over: how many bytes, or `None` at the end.
-fn read(input: &Input, buf: &mut Vec<u8>, sink: &mut dyn Sink) -> Result<Option<usize>> {
-    buf.resize(BUFFER, 0);
+fn read(input: &Input, buf: &mut [u8], sink: &mut dyn Sink) -> Result<Option<usize>> {
     match input.read(buf)? {
         Some(0) => Ok(None),
         Some(n) => {

@@ -3,7 +3,7 @@
 use super::hour::Hour;
 use super::{Settings, seal};
 use crate::env::Env;
-use crate::env::fs::{EntryKind, File, append_all, locked};
+use crate::env::fs::{EntryKind, File, append_all, locked, read_whole};
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::{GZIP, Layout, ZSTD};
 use crate::format::name::{LogName, token};
@@ -13,36 +13,76 @@ use std::sync::Arc;
 /// How many names are tried before it is called an error.
 const TRIES: u32 = 16;
 
-/// The newest file of this stream and period that nobody owns and that has not ended; its last line is completed.
-pub(super) fn continued(env: &Env, layout: &Layout, settings: &Settings, period: Period) -> Result<Option<Hour>> {
+/// The newest file of this stream that nobody owns, that has not ended, and that is of this period or ends inside a line
+/// of the same input. A line of another input is completed: what comes now is not its rest.
+pub(super) fn continued(
+    env: &Env,
+    layout: &Layout,
+    settings: &Settings,
+    period: Period,
+    input: Option<&str>,
+) -> Result<Option<Hour>> {
     let mut names: Vec<LogName> = (env.fs.list(layout.dir())?.into_iter())
         .filter(|entry| entry.kind == EntryKind::File)
         .filter_map(|entry| LogName::parse(&entry.name))
-        .filter(|name| name.is_hour() && name.stamp() == period.start)
+        .filter(|name| name.is_hour() && name.stamp() <= period.start)
         .filter(|name| name.prefix() == settings.prefix && name.suffix() == Some(&settings.suffix))
         .collect();
-    names.sort_by_key(|name| (name.extension().len(), name.extension().to_owned()));
+    names.sort_by_key(|name| (name.stamp(), name.extension().len(), name.extension().to_owned()));
     for name in names.into_iter().rev() {
         let path = layout.hour(&name);
-        let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { continue };
-        // Looked at under the lock: whoever sealed it had the lock then.
-        if env.fs.stat(&layout.seal(&name))?.is_some() {
+        let fed = input.is_some() && mark(env, layout, &name)?.as_deref() == input;
+        if name.stamp() != period.start && !fed {
             continue;
         }
-        if seal::ends_inside_a_line(&*file)? {
+        let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { continue };
+        let partial = seal::ends_inside_a_line(&*file)?;
+        // Looked at under the lock: whoever sealed it had the lock then.
+        if env.fs.stat(&layout.seal(&name))?.is_some() || (name.stamp() != period.start && !partial) {
+            continue;
+        }
+        if partial && !fed {
             append_all(&*file, b"\n")?;
         }
-        return Ok(Some(Hour::new(name, period, file, env.clock.steady())));
+        set_mark(env, layout, &name, input)?;
+        let period = Period::from_start(name.stamp(), settings.every);
+        return Ok(Some(Hour::continued(name, period, file, env.clock.steady(), partial && fed)));
     }
     Ok(None)
 }
 
+/// Which input a file is fed from, as far as it is known.
+fn mark(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<String>> {
+    match read_whole(&*env.fs, &layout.input(name)) {
+        Ok(data) => Ok(String::from_utf8(data).ok()),
+        Err(e) if e.kind == Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Not synced: a pipe does not outlive the system.
+fn set_mark(env: &Env, layout: &Layout, name: &LogName, input: Option<&str>) -> Result<()> {
+    let path = layout.input(name);
+    env.fs.remove(&path)?;
+    match input {
+        Some(input) => append_all(&*env.fs.create(&path)?, input.as_bytes()),
+        None => Ok(()),
+    }
+}
+
 /// A new file for `period`: the plain name if it was never used, else one with a token.
-pub(super) fn begun(env: &Env, layout: &Layout, settings: &Settings, period: Period) -> Result<Hour> {
+pub(super) fn begun(
+    env: &Env,
+    layout: &Layout,
+    settings: &Settings,
+    period: Period,
+    input: Option<&str>,
+) -> Result<Hour> {
     let mut tag = None;
     for _ in 0..TRIES {
         let name = LogName::hour(&settings.prefix, period.start, &settings.suffix, tag.as_deref());
         if let Some(file) = create(env, layout, &name)? {
+            set_mark(env, layout, &name, input)?;
             return Ok(Hour::new(name, period, file, env.clock.steady()));
         }
         tag = Some(token(env.clock.now(), fastrand::u32(..)));

@@ -23,9 +23,16 @@ pub struct Hour {
 }
 
 impl Hour {
-    /// A locked file that ends with a newline or is empty.
+    /// An empty file, locked.
     pub(super) fn new(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
         Self { name, period, file, partial: false, first: None, last: None, touched: now }
+    }
+
+    /// A file of an earlier life, locked; `partial` if its last line goes on.
+    pub(super) fn continued(name: LogName, period: Period, file: Arc<dyn File>, now: Instant, partial: bool) -> Self {
+        let mut hour = Self::new(name, period, file, now);
+        hour.partial = partial;
+        hour
     }
 
     /// The file's name.

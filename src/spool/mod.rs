@@ -14,7 +14,7 @@ pub use hour::Hour;
 pub use sync::SyncPolicy;
 
 use crate::env::Env;
-use crate::env::input::{Input, PIPE_SIZE};
+use crate::env::input::Input;
 use crate::error::{Error, Result};
 use crate::format::layout::Layout;
 use crate::format::period::Period;
@@ -53,8 +53,11 @@ pub struct Spool {
     env: Env,
     layout: Layout,
     settings: Settings,
+    input: Option<String>,
     handover: Handover,
     open: Option<Hour>,
+    /// Whether a file to continue was looked for.
+    looked: bool,
     syncer: Syncer,
     /// An end that was asked for and waits for the end of a line.
     asked: Option<Ended>,
@@ -64,18 +67,49 @@ pub struct Spool {
 
 impl Spool {
     /// Opens the spool: continues the running period's file if there is one that nobody owns. The directories of
-    /// `layout` must stand.
-    pub fn open(env: Env, layout: Layout, settings: Settings, handover: Handover) -> Result<Self> {
-        let period = Period::of(env.clock.now(), settings.every);
-        let open = claim::continued(&env, &layout, &settings, period)?;
+    /// `layout` must stand. `input`: which pipe feeds it, as [`Input::identity`].
+    pub fn open(
+        env: Env,
+        layout: Layout,
+        settings: Settings,
+        input: Option<String>,
+        handover: Handover,
+    ) -> Result<Self> {
         let syncer = Syncer::start(settings.sync, &env, &layout)?;
-        Ok(Self { env, layout, settings, handover, open, syncer, asked: None, fault: None, peeked: vec![0; PEEK] })
+        let peeked = vec![0; PEEK];
+        let mut spool = Self {
+            env,
+            layout,
+            settings,
+            input,
+            handover,
+            open: None,
+            looked: false,
+            syncer,
+            asked: None,
+            fault: None,
+            peeked,
+        };
+        if let Err(e) = spool.look() {
+            spool.wait_after(&e);
+        }
+        Ok(spool)
     }
 
-    /// Moves what is in a pipe to its file, if the system can: `None` if not. Nothing is held in memory meanwhile; on a
+    /// Looks once for a file to continue.
+    fn look(&mut self) -> Result<()> {
+        if !self.looked {
+            let period = Period::of(self.env.clock.now(), self.settings.every);
+            self.open = claim::continued(&self.env, &self.layout, &self.settings, period, self.input.as_deref())?;
+            self.looked = true;
+        }
+        Ok(())
+    }
+
+    /// Moves what is in a pipe to its file, at most `most` bytes, if the system can: `None` if not. Nothing is held in memory meanwhile; on a
     /// fault, said here, everything stays in the pipe.
-    pub fn pull(&mut self, input: &Input) -> Result<Option<usize>> {
-        let mut most = PIPE_SIZE;
+    pub fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>> {
+        let mut most = most;
         let mut ends = None;
         if let Some((open, ended)) = self.open.as_ref().and_then(|open| Some((open, self.over(open)?))) {
             if open.partial() {
@@ -197,11 +231,13 @@ impl Spool {
     }
 
     fn current(&mut self) -> Result<&mut Hour> {
+        self.look()?;
         match &mut self.open {
             Some(hour) => Ok(hour),
             none => {
                 let period = Period::of(self.env.clock.now(), self.settings.every);
-                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period)?))
+                let input = self.input.as_deref();
+                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period, input)?))
             }
         }
     }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// The default reserve is this, in bytes, or 5 % of the file system, the smaller.
 const DEFAULT: u64 = 1 << 30;
+/// Less than this is nothing, in bytes: a page.
+const LEAST: u64 = 4096;
 /// How long a look at the file system holds good.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -27,16 +29,19 @@ impl Reserve {
         Self { env, dir: dir.into(), floor, budget: 0, looked: None, waiting: false }
     }
 
-    /// Whether `bytes` more may be read and written now.
-    pub fn allows(&mut self, bytes: u64) -> bool {
+    /// How many bytes may be read and written now, up to `most`; 0: none.
+    pub fn allows(&mut self, most: u64) -> u64 {
+        if self.floor == Some(0) {
+            return most;
+        }
         let now = self.env.clock.steady();
         let fresh = self.looked.is_some_and(|then| now.duration_since(then) < LOOK_EVERY);
-        if !fresh || self.budget < bytes {
+        if !fresh || self.budget < most {
             self.look(now);
         }
-        let yes = self.budget >= bytes;
-        self.say(!yes);
-        yes
+        let some = self.budget >= LEAST;
+        self.say(!some);
+        if some { self.budget.min(most) } else { 0 }
     }
 
     /// Notes that `bytes` were written.

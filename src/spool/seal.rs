@@ -59,6 +59,7 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
     }
     if file.is_empty()? {
         env.fs.remove(&path)?;
+        env.fs.remove(&layout.input(name))?;
         return Ok(false);
     }
     if ends_inside_a_line(&*file)? {
@@ -78,8 +79,8 @@ fn write(env: &Env, layout: &Layout, name: &LogName, file: &dyn File, seal: &Sea
     let text = serde_json::to_vec(seal).unwrap_or_default();
     let draft = layout.draft("seal", std::process::id(), name);
     match publish_bytes(&*env.fs, &text, &draft, &layout.seal(name)) {
-        Err(e) if e.kind == Kind::Exists => Ok(()),
-        other => other,
+        Err(e) if e.kind != Kind::Exists => Err(e),
+        _ => env.fs.remove(&layout.input(name)),
     }
 }
 

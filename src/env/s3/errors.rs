@@ -45,6 +45,12 @@ impl Fault {
     {
         let chain = chain(e);
         match e {
+            // A success that the SDK can't read: what it says of it tells more than the status.
+            SdkError::ServiceError(service)
+                if service.raw().status().is_success() && service.err().code().is_none() =>
+            {
+                Self::Lost(format!("an answer that makes no sense: {}", root(&chain)))
+            }
             SdkError::ServiceError(service) => {
                 let raw = service.raw();
                 let body = raw.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
