@@ -3,6 +3,7 @@
 //! hook decides for each whether it is served, refused, cut or left waiting.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "a server of its own")]
 
 #[path = "s3/bucket.rs"]
 mod bucket;
