@@ -12,7 +12,8 @@ use crate::ingest::{self, Sink};
 use crate::log::LogFile;
 use crate::spool::reserve::Reserve;
 use crate::spool::{self, Handover, Hour, Spool};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Pipe {
 
 enum Event {
     Ended(Box<Hour>, Ended),
+    /// The disk is full: what can be removed is removed.
+    Pressed,
     Finish,
 }
 
@@ -75,7 +78,13 @@ pub fn run(
         handover(sender.clone()),
     )?;
     let reserve = Reserve::new(env.clone(), pipe.archive.layout.dir(), pipe.reserve);
-    let mut intake = Intake { spool, reserve, log: pipe.log.clone() };
+    let mut intake = Intake {
+        spool,
+        reserve,
+        pressed: Arc::clone(&pipe.archive.pressed),
+        archivist: sender.clone(),
+        log: pipe.log.clone(),
+    };
     let (report, reports) = sync_channel(1);
     let archivist = Archivist {
         pipe: pipe.archive.clone(),
@@ -135,7 +144,7 @@ fn finish(reports: &Reports, signals: &Signals) -> Left {
     };
     if let Some(uploader) = uploader {
         loop {
-            let (empty, failed) = uploader.wait_empty(Some(Duration::from_millis(100)));
+            let (empty, failed) = uploader.wait_empty(Duration::from_millis(100));
             if empty {
                 left.0.extend(failed.into_iter().map(|(_, e)| e));
                 break;
@@ -159,12 +168,19 @@ fn handover(sender: SyncSender<Event>) -> Handover {
 struct Intake {
     spool: Spool,
     reserve: Reserve,
+    pressed: Arc<AtomicBool>,
+    archivist: SyncSender<Event>,
     log: LogFile,
 }
 
 impl Sink for Intake {
     fn ready(&mut self, most: usize) -> usize {
-        usize::try_from(self.reserve.allows(most as u64)).unwrap_or(most)
+        let allowed = self.reserve.allows(most as u64);
+        let pressed = allowed == 0;
+        if self.pressed.swap(pressed, Ordering::Relaxed) != pressed && pressed {
+            let _ = self.archivist.try_send(Event::Pressed);
+        }
+        usize::try_from(allowed).unwrap_or(most)
     }
 
     fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>> {
@@ -239,6 +255,7 @@ impl Archivist {
     fn note(&mut self, event: Event) {
         match event {
             Event::Ended(hour, ended) => self.waiting.push((hour, ended)),
+            Event::Pressed => {}
             Event::Finish => self.finishing = true,
         }
     }

@@ -55,7 +55,7 @@ pub fn run(
 
 fn wait(uploader: &Uploader, ears: &Ears) -> Vec<Error> {
     loop {
-        let (empty, failed) = uploader.wait_empty(Some(LISTEN));
+        let (empty, failed) = uploader.wait_empty(LISTEN);
         if empty {
             return failed.into_iter().map(|(_, e)| e).collect();
         }

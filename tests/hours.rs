@@ -100,6 +100,7 @@ impl House {
             codec: Codec::Gzip(6),
             uploads: true,
             keep: self.keep,
+            pressed: Arc::default(),
             leaving: Arc::default(),
         };
         let spool = spool::Settings {
@@ -115,7 +116,7 @@ impl House {
             let signals = Signals::block()?;
             pipeline::prepare(&pipe)?;
             pipeline::run(pipe, &input, &signals, move || {
-                Uploader::start(archive.clone(), Arc::clone(&store) as _, dest.clone(), once).map(Some)
+                Uploader::start(archive.clone(), Arc::clone(&store) as _, dest.clone()).map(Some)
             })
         });
         Life { writer: Some(std::fs::File::from(OwnedFd::from(writer))), run }

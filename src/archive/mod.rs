@@ -38,6 +38,8 @@ pub struct Archive {
     pub uploads: bool,
     /// How long a stored archive also stays on the disk.
     pub keep: Duration,
+    /// Set while the disk is full: stored archives go, whatever `keep` says.
+    pub pressed: Arc<AtomicBool>,
     /// Set when the program leaves: long steps stop where they are.
     pub leaving: Arc<AtomicBool>,
 }
@@ -65,7 +67,15 @@ impl Archive {
             dirs.extend([layout.receipts(), layout.journals()]);
         }
         for dir in dirs {
-            if self.env.fs.make_dir(&dir)? {
+            let made = self.env.fs.make_dir(&dir).map_err(|e| match e.kind {
+                Kind::Denied if e.mend.is_none() => {
+                    let user = nix::unistd::geteuid();
+                    let dir = layout.dir().display();
+                    e.mend(format!("user {user} must be able to write in {dir}, on a file system mounted read-write"))
+                }
+                _ => e,
+            })?;
+            if made {
                 self.env.fs.sync_dir(dir.parent().unwrap_or(layout.dir()))?;
             }
         }

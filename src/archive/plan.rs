@@ -6,6 +6,7 @@ use crate::format::name::LogName;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// An hour file of another program is superseded this long after its time, even without a newer one.
 const SUPERSEDED_AFTER: TimeDelta = TimeDelta::minutes(65);
@@ -42,7 +43,10 @@ pub enum Step {
 
 /// The steps that are due, in the order in which they are to be done: stored archives go first, since that frees space.
 pub fn plan(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
-    let keep = TimeDelta::from_std(archive.keep).unwrap_or(TimeDelta::MAX);
+    let keep = match archive.pressed.load(Ordering::Relaxed) {
+        true => TimeDelta::zero(),
+        false => TimeDelta::from_std(archive.keep).unwrap_or(TimeDelta::MAX),
+    };
     let kept = |since: DateTime<Utc>, time| now.signed_duration_since(since) < time;
     let mut steps = Vec::new();
     for (name, stage) in &seen.archives {

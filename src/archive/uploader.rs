@@ -17,17 +17,26 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 2;
 /// The first back-off, and the longest: doubled from one to the other, then jittered down by up to half.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-/// With `--once`: how long the queue goes on without any success.
+/// How long a queue that somebody waits for goes on without any success.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 struct Queue {
     waiting: BTreeMap<LogName, Turn>,
     running: BTreeMap<LogName, u32>,
-    /// Given up, with `--once` only.
+    /// Somebody waits for the queue to empty, since then: what waiting does not mend is given up.
+    finishing: Option<Instant>,
+    /// What was given up.
     failed: Vec<(LogName, Error)>,
     /// Why the far end as a whole can't be used, and when it is tried next.
     down: Option<(Error, Turn)>,
+}
+
+impl Queue {
+    /// How many archives may be under way: while the far end is down, only one.
+    fn most(&self) -> usize {
+        if self.down.is_some() { 1 } else { AT_ONCE }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +53,12 @@ pub struct Uploader {
     archive: Archive,
     store: Arc<dyn Store>,
     dest: Arc<Dest>,
-    once: bool,
 }
 
 impl Uploader {
-    /// Starts the queue on a thread of its own. `once`: give up after a while, and what waiting will not mend at once.
-    pub fn start(archive: Archive, store: Arc<dyn Store>, dest: Dest, once: bool) -> Result<Self> {
-        let uploader = Self { queue: Arc::default(), wake: Arc::default(), archive, store, dest: Arc::new(dest), once };
+    /// Starts the queue on a thread of its own.
+    pub fn start(archive: Archive, store: Arc<dyn Store>, dest: Dest) -> Result<Self> {
+        let uploader = Self { queue: Arc::default(), wake: Arc::default(), archive, store, dest: Arc::new(dest) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
         let runtime = runtime.map_err(|e| Error::io("start", "the uploader", &e))?;
         let run = uploader.clone();
@@ -71,21 +79,23 @@ impl Uploader {
         }
     }
 
-    /// Waits until the queue is empty, at most `limit`: whether it is, and what was given up.
-    pub fn wait_empty(&self, limit: Option<Duration>) -> (bool, Vec<(LogName, Error)>) {
-        let deadline = limit.map(|limit| self.archive.env.clock.steady() + limit);
+    /// Waits until the queue is empty, at most `limit`: whether it is, and what was given up. From the first call on, what
+    /// waiting will not mend is given up at once, and everything after a while without any success.
+    pub fn wait_empty(&self, limit: Duration) -> (bool, Vec<(LogName, Error)>) {
+        let now = self.archive.env.clock.steady();
         let mut queue = self.lock();
-        while !(queue.waiting.is_empty() && queue.running.is_empty()) {
-            let left = match deadline {
-                Some(end) => end.saturating_duration_since(self.archive.env.clock.steady()),
-                None => PATIENCE,
-            };
-            if left.is_zero() {
-                return (false, queue.failed.clone());
+        if queue.finishing.is_none() {
+            queue.finishing = Some(now);
+            queue.waiting.values_mut().for_each(|turn| turn.due = now);
+            if let Some((_, probe)) = &mut queue.down {
+                probe.due = now;
             }
-            queue = self.queue.1.wait_timeout(queue, left).map_or_else(|e| e.into_inner().0, |(queue, _)| queue);
+            self.wake.notify_one();
         }
-        (true, std::mem::take(&mut queue.failed))
+        let busy = |queue: &mut Queue| !(queue.waiting.is_empty() && queue.running.is_empty());
+        let waited = self.queue.1.wait_timeout_while(queue, limit, busy);
+        let (mut queue, time) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!time.timed_out(), std::mem::take(&mut queue.failed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -118,8 +128,7 @@ impl Uploader {
     /// Takes the next archive whose turn it is; while the far end is down, only one at a time.
     fn next_due(&self) -> Option<(LogName, u32)> {
         let mut queue = self.lock();
-        let most = if queue.down.is_some() { 1 } else { AT_ONCE };
-        if queue.running.len() >= most {
+        if queue.running.len() >= queue.most() {
             return None;
         }
         let now = self.archive.env.clock.steady();
@@ -139,10 +148,12 @@ impl Uploader {
 
     fn until_due(&self) -> Duration {
         let queue = self.lock();
+        if !queue.running.is_empty() && queue.running.len() >= queue.most() {
+            return BACK_OFF.1;
+        }
         let now = self.archive.env.clock.steady();
         let next = queue.waiting.values().map(|turn| turn.due.saturating_duration_since(now)).min();
         let probe = queue.down.as_ref().map(|(_, probe)| probe.due.saturating_duration_since(now));
-        // While all places are taken, a task's end is what counts.
         next.max(probe).unwrap_or(BACK_OFF.1).max(Duration::from_millis(20))
     }
 
@@ -164,7 +175,9 @@ impl Uploader {
                 queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
             }
             Err(e) => {
-                let hopeless = self.once && (e.class != Class::Retry || now.duration_since(*progress) >= PATIENCE);
+                let hopeless = queue.finishing.is_some_and(|since| {
+                    e.class != Class::Retry || now.duration_since(since.max(*progress)) >= PATIENCE
+                });
                 let whole = self.note(&mut queue, &e, tries, now);
                 queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
                 if hopeless && whole {

@@ -42,6 +42,7 @@ pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
         codec: args.pack.codec()?,
         uploads: false,
         keep: Duration::MAX,
+        pressed: Arc::default(),
         leaving: Arc::default(),
     };
     service::run(&archive, None, args.once, signals, log)

@@ -117,9 +117,9 @@ pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
             }
         }
     };
-    let (archive, once) = (pipe.archive.clone(), pipe.once);
+    let archive = pipe.archive.clone();
     pipeline::run(pipe, &input, &signals, move || match (&store, &dest) {
-        (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone(), once).map(Some),
+        (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
         _ => Ok(None),
     })
 }
@@ -150,6 +150,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         codec,
         uploads: dest.is_some(),
         keep: args.keep.keep,
+        pressed: Arc::default(),
         leaving: Arc::default(),
     };
     let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: args.sync.0 };

@@ -51,9 +51,10 @@ pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
         codec: Codec::Gzip(6),
         uploads: true,
         keep: args.keep.keep,
+        pressed: Arc::default(),
         leaving: Arc::default(),
     };
-    let uploader = Uploader::start(archive.clone(), store, dest, args.once)?;
+    let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }
 

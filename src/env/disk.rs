@@ -24,7 +24,8 @@ struct Opened {
 
 fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
     if e.raw_os_error() == Some(libc::ELOOP) {
-        return Error::stop(op, path.display(), Kind::Denied, "a symbolic link; links are refused here");
+        return Error::stop(op, path.display(), Kind::Denied, "a symbolic link; links are refused here")
+            .mend("put a directory or file in its place");
     }
     Error::io(op, path.display(), e)
 }
