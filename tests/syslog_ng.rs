@@ -89,6 +89,8 @@ fn a_reload_without_keep_alive_drains_the_old_program_beside_the_new_one() {
     let first = site.child();
     for (reloads, part) in storm.sent.chunks(2500).enumerate() {
         syslog_ng.send_counted(part);
+        // Each of them gets its TERM in the middle of its work, not before it has begun.
+        site.wait_for_lines(2500 * reloads + 1);
         reload(&site, &syslog_ng, reloads + 1);
     }
     site.wait_for_lines(storm.sent.len());
