@@ -93,6 +93,12 @@ impl Life {
         self.wait()
     }
 
+    /// SIGKILL, and waits.
+    fn end_now(mut self) -> (Option<i32>, String) {
+        self.child.kill().unwrap();
+        self.wait()
+    }
+
     fn wait(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -614,4 +620,55 @@ fn an_instance_can_give_the_name() {
     assert!(child.wait().unwrap().success());
     let names: Vec<_> = house.stored().into_keys().collect();
     assert!(names[0].starts_with("haproxy-") && names[0].ends_with("Z-us-west-2-i-ae23fega.log.gz"), "{names:?}");
+}
+
+#[test]
+fn its_own_messages_can_go_to_syslog() {
+    let house = House::new();
+    let log = house.path("log");
+    let socket = std::os::unix::net::UnixDatagram::bind(&log).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // A /dev of its own, in which /dev/log is the test's.
+    let script = "mount -t tmpfs none /dev && touch /dev/log && mount --bind \"$0\" /dev/log && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.env_clear().args(["--mount", "/bin/sh", "-c", script]).arg(&log).arg(LOGJAM).arg("pipe");
+    command.arg(house.path("spool")).arg(house.dest()).args(["--once", "--suffix=host", "--log-to=syslog"]);
+    let mut child = command.env("PATH", "/usr/bin:/bin").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let mut message = [0; 1024];
+    let n = socket.recv(&mut message).unwrap();
+    let message = String::from_utf8_lossy(&message[..n]);
+    // RFC 3164: facility daemon (3), severity notice (5).
+    assert!(message.starts_with("<29>") && message.contains("logjam["), "{message}");
+    assert!(message.contains("stored file://"), "{message}");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_full_disk_sends_stored_archives_away_before_their_time() {
+    let house = House::new();
+    house.live(b"a\n", &["--once"]);
+    assert_eq!(files(&house.path("spool/archive")).len(), 1);
+    // A reserve that no disk has: nothing may be read.
+    let life = house.start(&["--reserve=1000TiB"]);
+    until("the archive's end", || files(&house.path("spool/archive")).is_empty());
+    let (status, said) = life.end_now();
+    assert_eq!(status, None, "{said}");
+    assert!(said.contains("free space is down to --reserve"), "{said}");
+    assert_eq!(house.stored_text(), b"a\n");
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_named_with_the_user() {
+    let house = House::new();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(house.0.path(), 0o755);
+    let copy = house.path("logjam");
+    std::fs::copy(LOGJAM, &copy).unwrap();
+    let mut command = Command::new(&copy);
+    command.env_clear().arg("pipe").arg(house.path("spool")).arg(house.dest()).uid(65534).gid(65534);
+    let (status, said) = refused(&mut command);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("Permission denied") && said.contains("user 65534 must be able to write in"), "{said}");
 }
