@@ -118,6 +118,10 @@ pub fn run(
     }
     let _ = sender.send(Event::Finish);
     let left = if pipe.once { finish(&reports, signals) } else { leave(&reports) };
+    if pipe.once {
+        // What was stored just now may have been kept for its time already.
+        pipe.archive.pass(|_| {})?;
+    }
     read.map(|_| left)
 }
 

@@ -41,6 +41,8 @@ pub fn run(
             let mut left = pass.failed;
             if let Some(uploader) = uploader {
                 left.extend(wait(uploader, &ears));
+                // What was stored just now may have been kept for its time already.
+                left.extend(archive.pass(|_| {})?.failed);
             }
             return Ok(Left(left));
         }

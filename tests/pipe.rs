@@ -471,6 +471,10 @@ fn a_held_start_goes_on_when_the_fault_is_mended_and_keeps_every_line() {
     life.write(b"one\n");
     let mut said = vec![0; 64];
     life.child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    // Whoever leaves now, the line is in the pipe: neither a signal nor the end of the input ends the program.
+    life.signal(Signal::SIGTERM);
+    life.stdin = None;
+    std::thread::sleep(Duration::from_millis(1200));
     assert_eq!(life.child.try_wait().unwrap(), None);
     std::fs::create_dir(house.path("spool")).unwrap();
     let (status, said) = life.end();
@@ -488,6 +492,20 @@ fn a_held_command_line_that_is_wrong_reads_nothing_and_leaves_with_its_writer() 
     assert_eq!(life.child.try_wait().unwrap(), None);
     let (status, _) = life.end();
     assert_eq!(status, Some(2));
+}
+
+#[test]
+fn a_held_start_with_nothing_to_keep_leaves_when_asked() {
+    let house = House::new();
+    std::fs::remove_dir(house.path("spool")).unwrap();
+    let mut life = house.start(&["--on-error=hold"]);
+    let mut said = vec![0; 64];
+    life.child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    life.signal(Signal::SIGTERM);
+    let stdin = life.stdin.take();
+    let (status, said) = life.wait();
+    drop(stdin);
+    assert_eq!(status, Some(2), "{said}");
 }
 
 #[test]

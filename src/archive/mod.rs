@@ -6,7 +6,7 @@ mod multipart;
 pub mod pack;
 pub mod plan;
 mod seen;
-mod upload;
+pub mod upload;
 pub mod uploader;
 
 pub use codec::Codec;

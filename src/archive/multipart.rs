@@ -30,7 +30,7 @@ pub(super) async fn send(
     content_type: &str,
     body: Body,
 ) -> Result<Stored> {
-    let (upload, done) = match resumed(archive, store, parts, name, key).await? {
+    let (upload, done) = match resumed(archive, store, parts, name, key, &body).await? {
         Some(found) => found,
         None => (begin(archive, store, parts, name, key, content_type, &body).await?, Vec::new()),
     };
@@ -81,6 +81,7 @@ async fn resumed(
     parts: &dyn Multipart,
     name: &LogName,
     key: &str,
+    body: &Body,
 ) -> Result<Option<(Upload, Vec<Part>)>> {
     let path = archive.layout.journal(name);
     let data = match read_whole(&*archive.env.fs, &path) {
@@ -88,7 +89,14 @@ async fn resumed(
         other => other?,
     };
     match journal::read::<Part>(&data) {
-        Some((upload, done)) if upload.store == store.name() && upload.key == key => Ok(Some((upload, done))),
+        Some((upload, done))
+            if upload.store == store.name()
+                && upload.key == key
+                && upload.bytes == body.len
+                && upload.file == body.file.id()? =>
+        {
+            Ok(Some((upload, done)))
+        }
         Some((upload, _)) if upload.store == store.name() => {
             parts.abort(&upload.key, &upload.upload).await?;
             archive.env.fs.remove(&path).map(|()| None)
@@ -110,6 +118,8 @@ async fn begin(
         version: VERSION,
         store: store.name().to_owned(),
         key: key.to_owned(),
+        bytes: body.len,
+        file: body.file.id()?,
         upload: parts.begin(key, content_type).await?,
         part_size: part_size(parts.part_size(), body.len),
     };

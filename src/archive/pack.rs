@@ -27,7 +27,7 @@ pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
         if let Some(there) = published(archive, entry.id)?
             && holds(archive, &there, &*source)?
         {
-            retire_source(archive, name, &work)?;
+            retire_source(archive, name, &*source, &work)?;
             return Ok(Some(there));
         }
         fs.remove(&work)?;
@@ -40,7 +40,7 @@ pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
     });
     match done {
         Ok(there) => {
-            retire_source(archive, name, &work)?;
+            retire_source(archive, name, &*source, &work)?;
             tracing::debug!("{}: packed as {there}", path.display());
             Ok(Some(there))
         }
@@ -51,7 +51,8 @@ pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
     }
 }
 
-/// Fails with [`Kind::Busy`] while somebody has the file open for writing, or it is not `len` bytes long.
+/// Fails with [`Kind::Busy`] while somebody has the file open for writing, or it is not `len` bytes long, or its name
+/// belongs to another file by now.
 fn at_rest(archive: &Archive, source: &dyn File, path: &Path, len: Option<u64>) -> Result<()> {
     if archive.sources != Sources::Superseded {
         return Ok(());
@@ -63,7 +64,9 @@ fn at_rest(archive: &Archive, source: &dyn File, path: &Path, len: Option<u64>) 
             archive.env.fs.stat(path)?.is_some_and(|entry| (now - entry.modified).num_seconds() < UNTOUCHED)
         }
     };
-    if busy || len.is_some_and(|len| source.len().is_ok_and(|now| now != len)) {
+    let entry = archive.env.fs.stat(path)?;
+    let moved = !entry.is_some_and(|entry| source.id().is_ok_and(|id| id == entry.id));
+    if busy || moved || len.is_some_and(|len| source.len().is_ok_and(|now| now != len)) {
         return Err(Error::retry("compress", path.display(), Kind::Busy, "somebody still writes to it"));
     }
     Ok(())
@@ -180,10 +183,14 @@ impl Read for FileReader<'_> {
     }
 }
 
-fn retire_source(archive: &Archive, name: &LogName, work: &Path) -> Result<()> {
+/// Takes the source away, if its name still names it, and what was needed to get here.
+fn retire_source(archive: &Archive, name: &LogName, source: &dyn File, work: &Path) -> Result<()> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
-    fs.remove(&layout.hour(name))?;
-    fs.sync_dir(layout.dir())?;
+    let id = source.id()?;
+    if fs.stat(&layout.hour(name))?.is_some_and(|entry| entry.id == id) {
+        fs.remove(&layout.hour(name))?;
+        fs.sync_dir(layout.dir())?;
+    }
     fs.remove(&layout.seal(name))?;
     fs.remove(work)
 }

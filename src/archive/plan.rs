@@ -86,19 +86,17 @@ fn due(seen: &Seen, sources: Sources, now: DateTime<Utc>) -> Vec<LogName> {
 /// Work and seals whose hour file is gone: the crash came after the last step that needed them.
 fn leftovers(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
     let mut steps = Vec::new();
-    if archive.sources == Sources::None {
-        return steps;
-    }
-    let ours = |name: &LogName| archive.prefix.as_ref().is_none_or(|p| p == name.prefix());
-    for (text, _, modified) in &seen.works {
-        let Some(name) = LogName::parse(text) else {
-            if now.signed_duration_since(*modified) > DRAFT_ABANDONED {
+    let packs = archive.sources != Sources::None;
+    let ours = |name: &LogName| packs && archive.prefix.as_ref().is_none_or(|p| p == name.prefix());
+    for (text, modified) in &seen.works {
+        match LogName::parse(text) {
+            None if now.signed_duration_since(*modified) > DRAFT_ABANDONED => {
                 steps.push(Step::Clear(archive.layout.works().join(text)));
             }
-            continue;
-        };
-        if ours(&name) && !seen.hours.iter().any(|hour| name.to_string().starts_with(&format!("{hour}."))) {
-            steps.push(Step::Clear(archive.layout.work(&name)));
+            Some(name) if ours(&name) && !seen.hours.iter().any(|hour| text.starts_with(&format!("{hour}."))) => {
+                steps.push(Step::Clear(archive.layout.work(&name)));
+            }
+            _ => {}
         }
     }
     for name in seen.seals.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {

@@ -2,7 +2,7 @@
 
 use super::Archive;
 use super::plan::Sources;
-use crate::env::fs::{Entry, EntryKind, FileId, read_whole};
+use crate::env::fs::{Entry, EntryKind, read_whole};
 use crate::error::{Kind, Result};
 use crate::format::name::LogName;
 use crate::format::receipt::Receipt;
@@ -17,8 +17,8 @@ pub struct Seen {
     pub hours: Vec<LogName>,
     /// Hour files that have ended.
     pub seals: BTreeSet<LogName>,
-    /// Archives in the making: what they are, and when they last changed.
-    pub works: Vec<(String, FileId, DateTime<Utc>)>,
+    /// Files in the making, and when they last changed.
+    pub works: Vec<(String, DateTime<Utc>)>,
     /// Archives, sorted, with the time of their receipt if a receipt of ours says they are stored.
     pub archives: Vec<(LogName, Stage)>,
     /// Receipts whose archive is gone, and when they were written.
@@ -42,9 +42,9 @@ pub fn look(archive: &Archive) -> Result<Seen> {
     let Archive { layout, prefix, .. } = archive;
     let wanted = |name: &LogName| prefix.as_ref().is_none_or(|p| p == name.prefix());
     let mut seen = Seen::default();
+    let works = list(archive, &layout.works())?;
+    seen.works = works.into_iter().map(|e| (e.name, e.modified)).collect();
     if archive.sources != Sources::None {
-        let works = list(archive, &layout.works())?;
-        seen.works = works.into_iter().map(|e| (e.name, e.id, e.modified)).collect();
         seen.seals = names(list(archive, &layout.seals())?).map(|(name, _)| name).collect();
         seen.hours = names(list(archive, layout.dir())?).map(|(name, _)| name).filter(&wanted).collect();
         seen.hours.sort_by(|a, b| (a.stamp(), a).cmp(&(b.stamp(), b)));

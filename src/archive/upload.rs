@@ -14,7 +14,7 @@ use crate::format::receipt::{Receipt, VERSION};
 pub enum Outcome {
     /// It is stored, and the receipt is written.
     Stored,
-    /// It was stored before, it is gone, or another process has it.
+    /// It was stored before, or it is gone.
     Skipped,
 }
 
@@ -22,7 +22,13 @@ pub enum Outcome {
 pub async fn upload(archive: &Archive, store: &dyn Store, dest: &Dest, name: &LogName) -> Result<Outcome> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let path = layout.archive(name);
-    let Some(file) = locked(&**fs, &path, fs.open_read(&path))? else { return Ok(Outcome::Skipped) };
+    let Some(file) = locked(&**fs, &path, fs.open_read(&path))? else {
+        // Gone, or another process has it: then only its receipt tells that it is stored.
+        return match fs.stat(&path)?.is_some() && fs.stat(&layout.receipt(name))?.is_none() {
+            true => Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it")),
+            false => Ok(Outcome::Skipped),
+        };
+    };
     if fs.stat(&layout.receipt(name))?.is_some() {
         multipart::abandon(archive, store, name).await?;
         return Ok(Outcome::Skipped);
@@ -89,6 +95,12 @@ async fn send(archive: &Archive, store: &dyn Store, name: &LogName, key: &str, b
         Some(parts) if body.len > parts.part_size() => {
             multipart::send(archive, store, parts, name, key, content_type, body.clone()).await
         }
-        _ => store.create(key, body.clone(), content_type).await,
+        parts => {
+            if parts.is_some() {
+                // Begun in parts by a life with other settings.
+                multipart::abandon(archive, store, name).await?;
+            }
+            store.create(key, body.clone(), content_type).await
+        }
     }
 }

@@ -18,7 +18,9 @@ const AT_ONCE: usize = 2;
 /// The first back-off, and the longest: doubled from one to the other, then jittered down by up to half.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// How long a queue that somebody waits for goes on without any success.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// While requests are denied: how soon the next archive gets its first try. The denial may concern one key only.
+const FIRST_TRY: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Queue {
@@ -79,8 +81,8 @@ impl Uploader {
         }
     }
 
-    /// Waits until the queue is empty, at most `limit`: whether it is, and what was given up. From the first call on, what
-    /// waiting will not mend is given up at once, and everything after a while without any success.
+    /// Waits until the queue is empty, at most `limit`: whether it is, and then what was given up. From the first call
+    /// on, what waiting will not mend is given up at once, and everything after a while without any success.
     pub fn wait_empty(&self, limit: Duration) -> (bool, Vec<(LogName, Error)>) {
         let now = self.archive.env.clock.steady();
         let mut queue = self.lock();
@@ -95,7 +97,10 @@ impl Uploader {
         let busy = |queue: &mut Queue| !(queue.waiting.is_empty() && queue.running.is_empty());
         let waited = self.queue.1.wait_timeout_while(queue, limit, busy);
         let (mut queue, time) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!time.timed_out(), std::mem::take(&mut queue.failed))
+        match time.timed_out() {
+            true => (false, Vec::new()),
+            false => (true, std::mem::take(&mut queue.failed)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -135,9 +140,10 @@ impl Uploader {
         if queue.down.as_ref().is_some_and(|(_, probe)| probe.due > now) {
             return None;
         }
-        // While it is down the one that waited longest goes first, so that one bad archive holds up no other.
+        // While it is down those that were never tried go first, then the one that waited longest, so that a bad archive
+        // holds up no other.
         let name = match queue.down {
-            Some(_) => queue.waiting.iter().min_by_key(|(_, turn)| turn.due),
+            Some(_) => queue.waiting.iter().min_by_key(|(_, turn)| (turn.tries > 0, turn.due)),
             None => queue.waiting.iter().find(|(_, turn)| turn.due <= now),
         };
         let name = name.filter(|(_, turn)| turn.due <= now).map(|(name, _)| name.clone())?;
@@ -161,6 +167,7 @@ impl Uploader {
         let now = self.archive.env.clock.steady();
         let mut queue = self.lock();
         queue.running.remove(name);
+        let overdue = queue.finishing.is_some_and(|since| now.duration_since(since.max(*progress)) >= PATIENCE);
         match done {
             Ok(outcome) => {
                 *progress = now;
@@ -171,18 +178,21 @@ impl Uploader {
                     }
                 }
             }
-            Err(e) if e.kind == Kind::Busy => {
+            Err(e) if e.kind == Kind::Busy && !overdue => {
                 queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
             }
             Err(e) => {
-                let hopeless = queue.finishing.is_some_and(|since| {
-                    e.class != Class::Retry || now.duration_since(since.max(*progress)) >= PATIENCE
-                });
-                let whole = self.note(&mut queue, &e, tries, now);
+                let hopeless = overdue || (queue.finishing.is_some() && e.class != Class::Retry);
+                // What is denied for good may be denied for this key only.
+                let alone = e.kind == Kind::Denied && e.class == Class::Stop;
+                let whole = self.note(&mut queue, &e, tries, now) && !alone;
                 queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
                 if hopeless && whole {
                     let all = std::mem::take(&mut queue.waiting);
-                    queue.failed.extend(all.into_keys().map(|name| (name, e.clone())));
+                    queue.failed.extend(all.into_keys().map(|name| {
+                        let subject = self.dest.url(&self.dest.key(&name));
+                        (name, Error { subject, ..e.clone() })
+                    }));
                 } else if hopeless {
                     queue.waiting.remove(name);
                     queue.failed.push((name.clone(), e));
@@ -200,19 +210,22 @@ impl Uploader {
         let known = queue.down.take();
         // An archive that fails while others are stored has a fault of its own, whatever its kind.
         if general && (tries == 0 || known.is_some()) {
+            let first = e.kind == Kind::Denied && tries == 0;
             let (tries, same) = match &known {
-                Some((old, probe)) => (probe.tries + 1, old.kind == e.kind && old.cause == e.cause),
+                Some((old, probe)) => (probe.tries + u32::from(!first), old.kind == e.kind && old.cause == e.cause),
                 None => (0, false),
             };
             if !same {
                 tracing::warn!("{e}; archives wait on the disk, and it is tried again until it works");
             }
-            queue.down = Some((e.clone(), Turn { tries, due: now + back_off(tries) }));
+            let pause = if first { FIRST_TRY } else { back_off(tries) };
+            queue.down = Some((e.clone(), Turn { tries, due: now + pause }));
             return true;
         }
         queue.down = known;
         if tries == 0 {
-            tracing::warn!("{e}; it is tried again");
+            let hope = if e.class == Class::Retry { "it is tried again" } else { "it waits for somebody to mend that" };
+            tracing::warn!("{e}; {hope}");
         }
         false
     }

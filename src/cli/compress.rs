@@ -32,8 +32,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
-    let signals = Signals::block()?;
+pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let archive = Archive {
         env: Env::real(),
         layout: Layout::new(args.dir.components().collect::<PathBuf>()),

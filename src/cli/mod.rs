@@ -6,6 +6,7 @@ mod pipe;
 mod sentry;
 mod upload;
 
+use crate::env::signals::Signals;
 use crate::error::{Class, Result};
 use crate::log::{self, LogFile};
 use crate::pipeline::Left;
@@ -41,22 +42,30 @@ enum Command {
 
 /// Parses the command line, runs the command, and says how it went.
 pub fn main() -> ExitCode {
+    // First of all: a signal that comes before this ends the program, with what is in the pipe; and every thread inherits it.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(e) => {
+            log::fatal(&LogFile::default(), &e.to_string());
+            return ExitCode::from(UNDONE);
+        }
+    };
     let args = called_as(std::env::args_os().collect());
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
             if e.exit_code() == i32::from(USAGE) && pipe::holds_on_error(&args) {
-                pipe::hold();
+                pipe::hold(&signals);
             }
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(USAGE));
         }
     };
     let mut log = LogFile::default();
     let done = match &cli.command {
-        Command::Pipe(args) => start(&args.log, &mut log).and_then(|()| pipe::run(args, &log)),
-        Command::Compress(args) => start(&args.log, &mut log).and_then(|()| compress::run(args, &log)),
-        Command::Upload(args) => start(&args.log, &mut log).and_then(|()| upload::run(args, &log)),
+        Command::Pipe(args) => start(&args.log, &mut log).and_then(|()| pipe::run(args, &signals, &log)),
+        Command::Compress(args) => start(&args.log, &mut log).and_then(|()| compress::run(args, signals, &log)),
+        Command::Upload(args) => start(&args.log, &mut log).and_then(|()| upload::run(args, signals, &log)),
     };
     let left = match done {
         Ok(Left(left)) => left,

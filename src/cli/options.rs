@@ -102,12 +102,12 @@ pub struct S3Args {
     /// User metadata for each object; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
-    /// Archives larger than this are sent in parts of this size, from 5MiB to 5GiB
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = config::part_size)]
-    part_size: u64,
-    /// How many parts of an archive are under way at once
-    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=64))]
-    concurrency: u16,
+    /// Archives larger than this are sent in parts of this size, from 5MiB to 5GiB [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = config::part_size)]
+    part_size: Option<u64>,
+    /// How many parts of an archive are under way at once, up to 64 [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: Option<u16>,
     /// What all uploads together may take, per second: 500KiB, 10MB
     #[arg(long, value_name = "SIZE", value_parser = config::rate)]
     max_bandwidth: Option<u64>,
@@ -134,6 +134,7 @@ impl S3Args {
         {
             return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address"));
         }
+        let defaults = s3::Options::new(bucket);
         Ok(s3::Options {
             endpoint_url: self.endpoint_url.clone(),
             region: self.region.clone().filter(|region| !region.is_empty()),
@@ -144,10 +145,10 @@ impl S3Args {
             storage_class: self.storage_class.clone(),
             tags: self.tag.clone(),
             metadata: self.metadata.clone(),
-            part_size: self.part_size,
-            concurrency: usize::from(self.concurrency),
+            part_size: self.part_size.unwrap_or(defaults.part_size),
+            concurrency: self.concurrency.map_or(defaults.concurrency, usize::from),
             max_bandwidth: self.max_bandwidth,
-            ..s3::Options::new(bucket)
+            ..defaults
         })
     }
 
@@ -163,6 +164,8 @@ impl S3Args {
             ("--storage-class", self.storage_class.is_some()),
             ("--tag", !self.tag.is_empty()),
             ("--metadata", !self.metadata.is_empty()),
+            ("--part-size", self.part_size.is_some()),
+            ("--concurrency", self.concurrency.is_some()),
             ("--max-bandwidth", self.max_bandwidth.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {

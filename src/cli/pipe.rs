@@ -101,24 +101,22 @@ impl FromStr for Sync {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
+pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     let env = Env::real();
-    // Before any thread starts: they all inherit the mask.
-    let signals = Signals::block()?;
     let input = Input::stdin()?;
     let (pipe, store, dest) = loop {
         match start(args, &env, log) {
             Ok(started) => break started,
             Err(e) if args.on_error == OnError::Exit && e.class != Class::Retry => return Err(e),
             Err(e) => {
-                if !wait_for_mend(&input, &signals, log, &e)? {
+                if !wait_for_mend(&input, signals, log, &e)? {
                     return Err(e);
                 }
             }
         }
     };
     let archive = pipe.archive.clone();
-    pipeline::run(pipe, &input, &signals, move || match (&store, &dest) {
+    pipeline::run(pipe, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
         _ => Ok(None),
     })
@@ -159,8 +157,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     Ok((pipe, store, dest))
 }
 
-/// Says why the start failed and waits a while without reading. False if a signal asks to leave, or the writer left
-/// and the pipe is empty.
+/// Says why the start failed and waits a while without reading. False if it is time to leave.
 fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> Result<bool> {
     use std::sync::Mutex;
     static SAID: Mutex<String> = Mutex::new(String::new());
@@ -170,16 +167,19 @@ fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> 
         *said = e.to_string();
         crate::log::fatal(log, &format!("{said}; holding: nothing is read until this is mended"));
     }
+    holds_on(input, signals)
+}
+
+/// Waits a while without reading. Lines in the pipe would be lost with this process: while there are any it goes on,
+/// whatever is asked of it; without any it leaves when its writer has, or when a signal asks it to.
+fn holds_on(input: &Input, signals: &Signals) -> Result<bool> {
     let ready = input.wait_writer_gone(Some(signals), HOLD_RETRY)?;
-    if ready.signal && signals.next() == Some(Asked::Leave) {
-        return Ok(false);
-    }
-    // Lines that a writer left behind in the pipe would be lost with it: then it goes on holding.
+    let asked = ready.signal && signals.next() == Some(Asked::Leave);
     let lines = input.wait(None, Some(Duration::ZERO))?.input;
     if ready.hung_up && lines {
         Env::real().clock.nap(HOLD_RETRY);
     }
-    Ok(lines || !ready.hung_up)
+    Ok(lines || !(ready.hung_up || asked))
 }
 
 /// Whether a command line that can't be read asks to hold.
@@ -191,8 +191,9 @@ pub fn holds_on_error(args: &[OsString]) -> bool {
 }
 
 /// Waits without reading until the writer leaves: settings that can't be read are not mended by waiting.
-pub fn hold() {
+pub fn hold(signals: &Signals) {
     if let Ok(input) = Input::stdin() {
-        while matches!(input.wait_writer_gone(None, HOLD_RETRY), Ok(ready) if !ready.hung_up) {}
+        let gone = || input.wait_writer_gone(None, Duration::ZERO).is_ok_and(|ready| ready.hung_up);
+        while matches!(holds_on(&input, signals), Ok(true)) && !gone() {}
     }
 }

@@ -38,8 +38,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, log: &LogFile) -> Result<Left> {
-    let signals = Signals::block()?;
+pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
     let store = args.s3.store(&env, &dest)?;

@@ -26,15 +26,17 @@ impl Directory {
 
     fn create_now(&self, key: &str, body: &Body) -> Result<Stored> {
         let to = self.root.join(key);
-        if self.fs.stat(&to)?.is_some() {
+        let private = self.root.join(self.private);
+        // One name for one key: what a dead process left unfinished is begun again, and nothing piles up.
+        let work = private.join(format!("{:08x}-{}.part", crc32fast::hash(key.as_bytes()), key.len()));
+        if let Some(there) = self.fs.stat(&to)? {
+            if self.fs.stat(&work)?.is_some_and(|entry| entry.id == there.id) {
+                self.fs.remove(&work)?;
+            }
             return Err(Error::stop("create", to.display(), Kind::Exists, "something stands there already"));
         }
         self.make_dirs(to.parent().unwrap_or(&self.root))?;
-        let private = self.root.join(self.private);
         self.fs.make_dir(&private)?;
-        // One name for one key: what a dead process left unfinished is begun again, and nothing piles up.
-        let file_name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let work = private.join(format!("{file_name}.{:08x}.part", crc32fast::hash(key.as_bytes())));
         if self.fs.stat(&work)?.is_some() && locked(&*self.fs, &work, self.fs.open(&work))?.is_none() {
             return Err(Error::retry("create", to.display(), Kind::Busy, "another process is storing it"));
         }

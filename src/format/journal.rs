@@ -18,6 +18,10 @@ pub struct Upload {
     pub key: String,
     /// The identity that the far end gave it.
     pub upload: String,
+    /// Size of the archive, in bytes.
+    pub bytes: u64,
+    /// Which file it is (device, inode number): parts of another one of the same name are of no use.
+    pub file: (u64, u64),
     /// Size of every part but the last, in bytes.
     pub part_size: u64,
 }
@@ -45,10 +49,18 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_ignored() {
-        let upload =
-            Upload { version: VERSION, store: "s3://b".into(), key: "k".into(), upload: "u".into(), part_size: 9 };
+        let upload = Upload {
+            version: VERSION,
+            store: "s3://b".into(),
+            key: "k".into(),
+            upload: "u".into(),
+            bytes: 20,
+            file: (1, 2),
+            part_size: 9,
+        };
         let mut data = line(&upload);
-        assert_eq!(data, b"{\"version\":1,\"store\":\"s3://b\",\"key\":\"k\",\"upload\":\"u\",\"part_size\":9}\n");
+        let text = r#"{"version":1,"store":"s3://b","key":"k","upload":"u","bytes":20,"file":[1,2],"part_size":9}"#;
+        assert_eq!(String::from_utf8_lossy(&data), format!("{text}\n"));
         data.extend(line(&7));
         let whole = data.len();
         data.extend(line(&8));

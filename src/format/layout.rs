@@ -101,9 +101,10 @@ impl Layout {
         self.works().join(name.to_string())
     }
 
-    /// A small file in the making: `kind` tells whose, `id` keeps processes apart.
+    /// A small file in the making: `kind` tells whose, `id` keeps processes apart. It fits wherever `name` itself fits.
     pub fn draft(&self, kind: &str, id: u32, name: &LogName) -> PathBuf {
-        self.works().join(format!(".{kind}-{id}-{name}"))
+        let name = crc32fast::hash(name.to_string().as_bytes());
+        self.works().join(format!(".{kind}-{id}-{name:08x}"))
     }
 
     /// The directory of upload journals.

@@ -158,7 +158,8 @@ impl S3 {
     }
 }
 
-const POLICY: &str = "`logjam policy iam` prints the rights that are needed";
+const POLICY: &str =
+    "the rights needed are s3:PutObject and s3:AbortMultipartUpload on the keys, and s3:GetObject to compare";
 
 /// What a fault means to the program.
 fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
