@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The most that is read from the disk at once, in bytes.
-pub const PIECE: usize = 128 << 10;
+pub const PIECE: usize = 512 << 10;
 
 /// Hands out time slots on a line of a given rate: a body that wants to send `n` bytes waits for its slot.
 pub struct Bandwidth {

@@ -11,8 +11,10 @@ pub enum Fault {
     Answer(Answer),
     /// No credentials could be had.
     Credentials(String),
-    /// No answer, or none that makes sense.
+    /// No answer.
     Lost(String),
+    /// An answer that makes no sense: what was asked for may have been done.
+    Garbled(String),
     /// The request could not be made of the settings.
     Request(String),
     /// Something on this side.
@@ -49,7 +51,7 @@ impl Fault {
             SdkError::ServiceError(service)
                 if service.raw().status().is_success() && service.err().code().is_none() =>
             {
-                Self::Lost(format!("an answer that makes no sense: {}", root(&chain)))
+                Self::Garbled(root(&chain))
             }
             SdkError::ServiceError(service) => {
                 let raw = service.raw();
@@ -146,6 +148,7 @@ impl Fault {
     pub fn at(self, endpoint: &str) -> Self {
         match self {
             Self::Lost(cause) => Self::Lost(format!("{cause} ({endpoint})")),
+            Self::Garbled(cause) => Self::Garbled(format!("an answer that makes no sense: {cause} ({endpoint})")),
             other => other,
         }
     }
@@ -170,6 +173,7 @@ fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
         Fault::Credentials(cause) => Error::retry(op, subject, Kind::Denied, format!("no credentials: {cause}"))
             .mend("give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (--profile), or the machine a role"),
         Fault::Lost(cause) => Error::retry(op, subject, Kind::Unreachable, cause),
+        Fault::Garbled(cause) => Error::retry(op, subject, Kind::Other, cause),
         Fault::Request(cause) => Error::stop(op, subject, Kind::Other, cause),
     }
 }
