@@ -73,7 +73,7 @@ impl Error {
     }
 
     fn new(class: Class, kind: Kind, op: &'static str, subject: impl fmt::Display, cause: impl fmt::Display) -> Self {
-        Self { class, kind, op, subject: subject.to_string(), cause: cause.to_string(), mend: None }
+        Self { class, kind, op, subject: subject.to_string(), cause: one_line(&cause.to_string()), mend: None }
     }
 
     /// Classifies an error of the operating system by its number (errno(3)).
@@ -98,6 +98,12 @@ impl Error {
         self.mend = Some(mend.to_string());
         self
     }
+}
+
+/// A message is a line, whatever a library or a server says.
+fn one_line(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").replace(|c: char| c.is_control(), " ")
 }
 
 impl fmt::Display for Error {

@@ -111,7 +111,11 @@ pub fn start(to: &LogTo, level: LogLevel) -> Result<LogFile> {
         LogLevel::Critical => (LevelFilter::OFF, LevelFilter::OFF),
     };
     // What the libraries say is said again, in our words, by whoever handles it.
-    let filter = tracing_subscriber::filter::Targets::new().with_default(others).with_target("logjam", ours);
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_default(others)
+        // The SDK shows whole answers of those who hand out credentials.
+        .with_target("aws", LevelFilter::OFF)
+        .with_target("logjam", ours);
     let mut file = LogFile::default();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match to {
         LogTo::Syslog => syslog_layer(),

@@ -155,7 +155,7 @@ fn refusals_say_whether_waiting_helps() {
     run(async {
         let server = http();
         for (status, code, class, kind, mend) in [
-            (403, "AccessDenied", Class::Stop, Kind::Denied, "policy iam"),
+            (403, "AccessDenied", Class::Stop, Kind::Denied, "s3:PutObject"),
             (403, "InvalidAccessKeyId", Class::Stop, Kind::Denied, "access key"),
             (400, "ExpiredToken", Class::Retry, Kind::Denied, "renew"),
             (409, "ConditionalRequestConflict", Class::Retry, Kind::Busy, ""),

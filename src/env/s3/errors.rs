@@ -170,11 +170,25 @@ fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
     match fault {
         Fault::Answer(answer) => judge_answer(op, bucket, subject, answer),
         Fault::Local(e) => e.clone(),
-        Fault::Credentials(cause) => Error::retry(op, subject, Kind::Denied, format!("no credentials: {cause}"))
+        Fault::Credentials(cause) => Error::retry(op, subject, Kind::Denied, without_credentials(cause))
             .mend("give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (--profile), or the machine a role"),
         Fault::Lost(cause) => Error::retry(op, subject, Kind::Unreachable, cause),
         Fault::Garbled(cause) => Error::retry(op, subject, Kind::Other, cause),
         Fault::Request(cause) => Error::stop(op, subject, Kind::Other, cause),
+    }
+}
+
+/// Why there are no credentials. Of the SDK's list of all that it tried, what nobody asked for is left out.
+fn without_credentials(cause: &str) -> String {
+    const UNASKED: [&str; 5] =
+        ["environment variable not set", "was not set", "not configured", "IMDS disabled", "was not enabled"];
+    let Some((_, tried)) = cause.split_once("Attempted:") else { return format!("no credentials: {cause}") };
+    let tried = tried.lines().map(|line| line.trim().replace("the credential provider was not enabled: ", ""));
+    let asked = |line: &String| !line.is_empty() && !UNASKED.iter().any(|words| line.contains(words));
+    let told: Vec<String> = tried.filter(asked).collect();
+    match told.is_empty() {
+        true => "no credentials: neither environment, profile, web identity, container nor instance gives any".into(),
+        false => format!("no credentials: {}", told.join("; ")),
     }
 }
 

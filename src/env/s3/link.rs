@@ -13,6 +13,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_types::service_config::ServiceConfigKey;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,8 +217,11 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
 
 /// The URL of a server other than Amazon's.
 fn endpoint(options: &Options, shared: &SdkConfig) -> Option<String> {
-    let ignored = std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
-    let of_s3 = || std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty() && !ignored);
+    // AWS_ENDPOINT_URL_S3, or what the profile's `services` section says, as the SDK itself looks it up.
+    let of_s3 = || {
+        let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        shared.service_config()?.load_config(key.build().ok()?).filter(|url| !url.is_empty())
+    };
     let url = options.endpoint_url.clone().or_else(of_s3).or_else(|| shared.endpoint_url().map(str::to_owned))?;
     (!url.contains(".amazonaws.com")).then_some(url)
 }
