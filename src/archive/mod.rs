@@ -67,7 +67,7 @@ impl Archive {
             dirs.extend([layout.receipts(), layout.journals()]);
         }
         for dir in dirs {
-            let made = self.env.fs.make_dir(&dir).map_err(|e| match e.kind {
+            self.env.fs.make_dir(&dir).map_err(|e| match e.kind {
                 Kind::Denied if e.mend.is_none() => {
                     let user = nix::unistd::geteuid();
                     let dir = layout.dir().display();
@@ -75,9 +75,8 @@ impl Archive {
                 }
                 _ => e,
             })?;
-            if made {
-                self.env.fs.sync_dir(dir.parent().unwrap_or(layout.dir()))?;
-            }
+            // Also one that stood already: the life that made it may have been killed before this.
+            self.env.fs.sync_dir(dir.parent().unwrap_or(layout.dir()))?;
         }
         Ok(())
     }
@@ -122,10 +121,16 @@ impl Archive {
             }
             Step::Retire(name) => {
                 tracing::debug!("{name}: stored, and kept for its time; removed here");
+                // The life that wrote the receipt may have been killed before this.
+                fs.sync_dir(&self.layout.receipts())?;
                 fs.remove(&self.layout.archive(name))
             }
             Step::Forget(name) => fs.remove(&self.layout.receipt(name)),
-            Step::Clear(path) => fs.remove(path),
+            Step::Clear(path) => {
+                // It tells that the hour file is archived: that one must not come back without it.
+                fs.sync_dir(self.layout.dir())?;
+                fs.remove(path)
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
         if let Some(there) = published(archive, entry.id)?
             && holds(archive, &there, &*source)?
         {
+            // The life that linked it may have been killed before this.
+            fs.sync_dir(&layout.archives())?;
             retire_source(archive, name, &*source, &work)?;
             return Ok(Some(there));
         }
@@ -45,7 +47,10 @@ pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
             Ok(Some(there))
         }
         Err(e) => {
-            fs.remove(&work)?;
+            // Once it has its final name, the work name is what tells the next try so.
+            if published(archive, file.id()?)?.is_none() {
+                fs.remove(&work)?;
+            }
             Err(e)
         }
     }

@@ -83,9 +83,12 @@ fn due(seen: &Seen, sources: Sources, now: DateTime<Utc>) -> Vec<LogName> {
     }
 }
 
-/// Work and seals whose hour file is gone: the crash came after the last step that needed them.
+/// Work, seals and marks whose hour file is gone, and journals whose archive is: the crash came after the last step that
+/// needed them. The uploader gives up the uploads of such journals.
 fn leftovers(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let stands = |name: &&LogName| seen.archives.iter().any(|(archive, _)| archive == *name);
+    let journals = seen.journals.iter().filter(|name| !stands(name));
+    let mut steps: Vec<_> = journals.cloned().map(Step::Upload).collect();
     let packs = archive.sources != Sources::None;
     let ours = |name: &LogName| packs && archive.prefix.as_ref().is_none_or(|p| p == name.prefix());
     for (text, modified) in &seen.works {
@@ -101,6 +104,9 @@ fn leftovers(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
     }
     for name in seen.seals.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {
         steps.push(Step::Clear(archive.layout.seal(name)));
+    }
+    for name in seen.inputs.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {
+        steps.push(Step::Clear(archive.layout.input(name)));
     }
     steps
 }

@@ -17,6 +17,10 @@ pub struct Seen {
     pub hours: Vec<LogName>,
     /// Hour files that have ended.
     pub seals: BTreeSet<LogName>,
+    /// Input marks.
+    pub inputs: BTreeSet<LogName>,
+    /// Journals of uploads in parts.
+    pub journals: BTreeSet<LogName>,
     /// Files in the making, and when they last changed.
     pub works: Vec<(String, DateTime<Utc>)>,
     /// Archives, sorted, with the time of their receipt if a receipt of ours says they are stored.
@@ -45,9 +49,13 @@ pub fn look(archive: &Archive) -> Result<Seen> {
     let works = list(archive, &layout.works())?;
     seen.works = works.into_iter().map(|e| (e.name, e.modified)).collect();
     if archive.sources != Sources::None {
+        seen.inputs = names(list(archive, &layout.inputs())?).map(|(name, _)| name).collect();
         seen.seals = names(list(archive, &layout.seals())?).map(|(name, _)| name).collect();
         seen.hours = names(list(archive, layout.dir())?).map(|(name, _)| name).filter(&wanted).collect();
         seen.hours.sort_by(|a, b| (a.stamp(), a).cmp(&(b.stamp(), b)));
+    }
+    if archive.uploads {
+        seen.journals = names(list(archive, &layout.journals())?).map(|(name, _)| name).filter(&wanted).collect();
     }
     let receipts: Vec<_> = names(list(archive, &layout.receipts())?).filter(|(name, _)| wanted(name)).collect();
     let mut archives = BTreeSet::new();

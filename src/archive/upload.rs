@@ -24,10 +24,12 @@ pub async fn upload(archive: &Archive, store: &dyn Store, dest: &Dest, name: &Lo
     let path = layout.archive(name);
     let Some(file) = locked(&**fs, &path, fs.open_read(&path))? else {
         // Gone, or another process has it: then only its receipt tells that it is stored.
-        return match fs.stat(&path)?.is_some() && fs.stat(&layout.receipt(name))?.is_none() {
-            true => Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it")),
-            false => Ok(Outcome::Skipped),
-        };
+        if fs.stat(&path)?.is_none() {
+            multipart::abandon(archive, store, name).await?;
+        } else if fs.stat(&layout.receipt(name))?.is_none() {
+            return Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it"));
+        }
+        return Ok(Outcome::Skipped);
     };
     if fs.stat(&layout.receipt(name))?.is_some() {
         multipart::abandon(archive, store, name).await?;

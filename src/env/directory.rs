@@ -3,8 +3,10 @@
 use super::fs::{File, Fs, append_all, locked, publish};
 use super::store::{Body, Later, Multipart, Store, Stored};
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much is copied or compared at a time, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -15,13 +17,23 @@ pub struct Directory {
     root: PathBuf,
     name: String,
     private: &'static str,
+    /// Directories whose names are known to be durable.
+    durable: Mutex<BTreeSet<PathBuf>>,
+    cleared: AtomicBool,
 }
 
 impl Directory {
     /// `root` and what is below it is made as needed. `private` is the name of the directory for unfinished objects.
     pub fn new(fs: Arc<dyn Fs>, root: impl Into<PathBuf>, private: &'static str) -> Self {
         let root = root.into();
-        Self { fs, name: format!("file://{}", root.display()), root, private }
+        Self {
+            fs,
+            name: format!("file://{}", root.display()),
+            root,
+            private,
+            durable: Mutex::default(),
+            cleared: AtomicBool::new(false),
+        }
     }
 
     fn create_now(&self, key: &str, body: &Body) -> Result<Stored> {
@@ -37,6 +49,9 @@ impl Directory {
         }
         self.make_dirs(to.parent().unwrap_or(&self.root))?;
         self.fs.make_dir(&private)?;
+        if !self.cleared.swap(true, Ordering::Relaxed) {
+            self.clear(&private)?;
+        }
         if self.fs.stat(&work)?.is_some() && locked(&*self.fs, &work, self.fs.open(&work))?.is_none() {
             return Err(Error::retry("create", to.display(), Kind::Busy, "another process is storing it"));
         }
@@ -48,6 +63,17 @@ impl Directory {
         done.map(|()| Stored::default())
     }
 
+    /// Removes what dead processes left behind, once in a life.
+    fn clear(&self, private: &Path) -> Result<()> {
+        for entry in self.fs.list(private)?.into_iter().filter(|entry| entry.name.ends_with(".part")) {
+            let path = private.join(entry.name);
+            if locked(&*self.fs, &path, self.fs.open(&path))?.is_some() {
+                self.fs.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn fill(&self, file: &dyn File, body: &Body) -> Result<()> {
         each_chunk(body, |chunk| append_all(file, chunk).map(|()| true)).map(|_| ())
     }
@@ -55,15 +81,37 @@ impl Directory {
     /// Makes a directory and those above it, each made durable in its parent.
     fn make_dirs(&self, dir: &Path) -> Result<()> {
         let Some(parent) = dir.parent() else { return Ok(()) };
-        if self.fs.stat(dir)?.is_some() {
+        if self.durable().contains(dir) {
             return Ok(());
         }
         self.make_dirs(parent)?;
-        self.fs.make_dir(dir)?;
-        self.fs.sync_dir(parent)
+        let made = self.fs.stat(dir)?.is_none() && self.fs.make_dir(dir)?;
+        // Also one that stood already: the life that made it may have been killed before this.
+        match self.fs.sync_dir(parent) {
+            Err(e) if e.kind != Kind::Denied || made => return Err(e),
+            _ => {}
+        }
+        self.durable().insert(dir.to_owned());
+        Ok(())
     }
 
+    fn durable(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is found to match is made durable: the life that linked it may have been killed before that.
     fn matches_now(&self, key: &str, body: &Body) -> Result<bool> {
+        let same = self.compare(key, body)?;
+        if same {
+            let to = self.root.join(key);
+            let dir = to.parent().unwrap_or(&self.root);
+            self.make_dirs(dir)?;
+            self.fs.sync_dir(dir)?;
+        }
+        Ok(same)
+    }
+
+    fn compare(&self, key: &str, body: &Body) -> Result<bool> {
         let there = self.fs.open_read(&self.root.join(key))?;
         if there.len()? != body.len {
             return Ok(false);

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::layout::{GZIP, Layout, ZSTD};
 use crate::format::name::{LogName, token};
 use crate::format::period::Period;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How many names are tried before it is called an error.
@@ -38,13 +39,16 @@ pub(super) fn continued(
         let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { continue };
         let partial = seal::ends_inside_a_line(&*file)?;
         // Looked at under the lock: whoever sealed it had the lock then.
-        if env.fs.stat(&layout.seal(&name))?.is_some() || (name.stamp() != period.start && !partial) {
+        // A file that a life made and died before it saw that the name was used is left to recovery.
+        if used(env, layout, &name)? || (name.stamp() != period.start && !partial) {
             continue;
         }
         if partial && !fed {
             append_all(&*file, b"\n")?;
         }
-        set_mark(env, layout, &name, input)?;
+        if !fed {
+            set_mark(env, layout, &name, input)?;
+        }
         let period = Period::from_start(name.stamp(), settings.every);
         return Ok(Some(Hour::continued(name, period, file, env.clock.steady(), partial && fed)));
     }
@@ -91,6 +95,10 @@ pub(super) fn begun(
 }
 
 fn create(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<Arc<dyn File>>> {
+    // Before, so that a death in between leaves nothing under a used name; again below, since an hour may end meanwhile.
+    if used(env, layout, name)? {
+        return Ok(None);
+    }
     let path = layout.hour(name);
     let file = match env.fs.create(&path) {
         Err(e) if e.kind == Kind::Exists => return Ok(None),
@@ -100,15 +108,20 @@ fn create(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<Arc<dyn F
         // A process that starts this instant took the empty file over: it is that one's now.
         return Ok(None);
     }
-    // In this order: a retired hour's archive stands before its hour file goes, and its receipt before its archive does.
-    let fs = &env.fs;
-    let used = |ending: &str| -> Result<bool> {
-        let packed = name.with_ending(ending);
-        Ok(fs.stat(&layout.archive(&packed))?.is_some() || fs.stat(&layout.receipt(&packed))?.is_some())
-    };
-    if fs.stat(&layout.seal(name))?.is_some() || used(GZIP)? || used(ZSTD)? {
-        fs.remove(&path)?;
+    if used(env, layout, name)? {
+        env.fs.remove(&path)?;
         return Ok(None);
     }
     Ok(Some(file))
+}
+
+/// Whether an hour of this name has ended. Looked at in this order: a retired hour's archive stands before its hour file
+/// goes, and its receipt before its archive does.
+fn used(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
+    let stands = |path: PathBuf| env.fs.stat(&path).map(|entry| entry.is_some());
+    let packed = |ending| {
+        let packed = name.with_ending(ending);
+        Ok(stands(layout.archive(&packed))? || stands(layout.receipt(&packed))?)
+    };
+    Ok(stands(layout.seal(name))? || packed(GZIP)? || packed(ZSTD)?)
 }

@@ -32,14 +32,6 @@ pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration) -> Res
     names.sort_by(|a, b| {
         (a.suffix(), a.stamp(), a.extension().len(), a).cmp(&(b.suffix(), b.stamp(), b.extension().len(), b))
     });
-    // The mark of an input is made after its hour file, and of no use without it.
-    for entry in env.fs.list(&layout.inputs())? {
-        if let Some(name) = LogName::parse(&entry.name)
-            && env.fs.stat(&layout.hour(&name))?.is_none()
-        {
-            env.fs.remove(&layout.input(&name))?;
-        }
-    }
     let now = env.clock.now();
     let mut sealed = 0;
     for (at, name) in names.iter().enumerate() {

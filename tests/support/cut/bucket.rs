@@ -1,0 +1,191 @@
+//! The far end: whatever it has acknowledged stays, whoever's power is cut.
+
+use super::{Failure, Mistake, Power};
+use logjam::env::store::{Body, Later, Multipart, Part, Store, Stored};
+use logjam::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Bodies above this are sent in parts, in bytes.
+const PART_SIZE: u64 = 48;
+
+/// A bucket in memory.
+pub struct Bucket {
+    held: Mutex<Held>,
+    parts: bool,
+    power: Arc<Power>,
+    mistake: Mistake,
+}
+
+#[derive(Clone, Default)]
+struct Held {
+    objects: BTreeMap<String, Vec<u8>>,
+    uploads: BTreeMap<String, Upload>,
+    begun: u64,
+}
+
+#[derive(Clone)]
+struct Upload {
+    key: String,
+    parts: BTreeMap<i32, Vec<u8>>,
+}
+
+impl Bucket {
+    pub fn new(parts: bool, power: Arc<Power>, mistake: Mistake) -> Arc<Self> {
+        Arc::new(Self { held: Mutex::default(), parts, power, mistake })
+    }
+
+    pub fn after(&self, power: Arc<Power>) -> Arc<Self> {
+        let held = Mutex::new(self.held.lock().unwrap().clone());
+        Arc::new(Self { held, parts: self.parts, power, mistake: self.mistake })
+    }
+
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.held.lock().unwrap().objects.clone()
+    }
+
+    /// Somebody else's object.
+    pub fn put(&self, key: &str, data: &[u8]) {
+        self.held.lock().unwrap().objects.insert(key.to_owned(), data.to_vec());
+    }
+
+    /// How many uploads in parts are neither completed nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.held.lock().unwrap().uploads.len()
+    }
+
+    /// Does something unless it fails; what was done may still be answered with a failure.
+    fn act<T>(
+        &self,
+        op: &'static str,
+        key: &str,
+        changes: bool,
+        act: impl FnOnce(&mut Held) -> Result<T>,
+    ) -> Result<T> {
+        let lost = Error::retry(op, key, Kind::Unreachable, "no answer");
+        match self.power.count(op, key, changes) {
+            None => act(&mut self.held.lock().unwrap()),
+            Some(Failure::AnswerLost) => act(&mut self.held.lock().unwrap()).and(Err(lost)),
+            Some(_) => Err(lost),
+        }
+    }
+
+    fn place(&self, held: &mut Held, key: &str, mut data: Vec<u8>) -> Result<Stored> {
+        if held.objects.contains_key(key) && self.mistake != Mistake::StoreOverwrites {
+            return Err(Error::stop("put", key, Kind::Exists, "something stands there"));
+        }
+        if self.mistake == Mistake::StoreTruncates {
+            data.truncate(data.len() - 1);
+        }
+        if self.mistake != Mistake::StoreForgets {
+            held.objects.insert(key.to_owned(), data);
+        }
+        Ok(Stored { etag: Some("tag".into()), checksum: None })
+    }
+}
+
+fn read(body: &Body) -> Result<Vec<u8>> {
+    let mut data = vec![0; usize::try_from(body.len).unwrap()];
+    let mut at = 0;
+    while at < data.len() {
+        match body.file.read_at(&mut data[at..], body.offset + at as u64)? {
+            0 => return Err(Error::retry("read", "a body", Kind::Other, "it is shorter than it was")),
+            n => at += n,
+        }
+    }
+    Ok(data)
+}
+
+fn unknown(upload: &str) -> Error {
+    Error::stop("send", upload, Kind::NotFound, "no such upload")
+}
+
+impl Store for Bucket {
+    fn name(&self) -> &str {
+        "s3://bucket"
+    }
+
+    fn create<'a>(&'a self, key: &'a str, body: Body, _content_type: &'a str) -> Later<'a, Stored> {
+        Box::pin(async move {
+            let data = read(&body)?;
+            self.act("put", key, true, |held| self.place(held, key, data))
+        })
+    }
+
+    fn matches<'a>(&'a self, key: &'a str, body: Body) -> Later<'a, bool> {
+        Box::pin(async move {
+            let data = read(&body)?;
+            self.act("compare", key, false, |held| match held.objects.get(key) {
+                Some(there) => Ok(*there == data || self.mistake == Mistake::StoreSaysSame),
+                None => Err(Error::stop("compare", key, Kind::NotFound, "nothing stands there")),
+            })
+        })
+    }
+
+    fn parts(&self) -> Option<&dyn Multipart> {
+        self.parts.then_some(self as &dyn Multipart)
+    }
+}
+
+impl Multipart for Bucket {
+    fn part_size(&self) -> u64 {
+        PART_SIZE
+    }
+
+    fn concurrency(&self) -> usize {
+        2
+    }
+
+    fn begin<'a>(&'a self, key: &'a str, _content_type: &'a str) -> Later<'a, String> {
+        Box::pin(async move {
+            self.act("begin", key, true, |held| {
+                held.begun += 1;
+                let id = format!("upload-{}", held.begun);
+                held.uploads.insert(id.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new() });
+                Ok(id)
+            })
+        })
+    }
+
+    fn send<'a>(&'a self, key: &'a str, upload: &'a str, number: i32, body: Body) -> Later<'a, Part> {
+        Box::pin(async move {
+            let data = read(&body)?;
+            self.act("send", key, true, |held| {
+                let upload = held.uploads.get_mut(upload).ok_or_else(|| unknown(upload))?;
+                let etag = format!("{:08x}", crc32fast::hash(&data));
+                upload.parts.insert(number, data);
+                Ok(Part { number, etag, checksum: None })
+            })
+        })
+    }
+
+    fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part]) -> Later<'a, Stored> {
+        Box::pin(async move {
+            self.act("complete", key, true, |held| {
+                let found = held.uploads.get(upload).filter(|found| found.key == key).ok_or_else(|| unknown(upload))?;
+                let mut data = Vec::new();
+                for (at, part) in parts.iter().enumerate() {
+                    let sent = found.parts.get(&part.number).filter(|sent| {
+                        usize::try_from(part.number) == Ok(at + 1)
+                            && format!("{:08x}", crc32fast::hash(sent)) == part.etag
+                    });
+                    let sent =
+                        sent.ok_or_else(|| Error::stop("complete", key, Kind::Other, "a part is not what was sent"));
+                    data.extend_from_slice(sent?);
+                }
+                let stored = self.place(held, key, data)?;
+                held.uploads.remove(upload);
+                Ok(stored)
+            })
+        })
+    }
+
+    fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Later<'a, ()> {
+        Box::pin(async move {
+            self.act("abort", key, true, |held| {
+                held.uploads.remove(upload);
+                Ok(())
+            })
+        })
+    }
+}
