@@ -2,6 +2,8 @@
 
 use crate::env::fs::{EntryKind, Fs};
 use crate::error::{Error, Result};
+use crate::format::key::{Dest, Place};
+use crate::format::layout::Layout;
 use crate::format::name::LogName;
 use chrono::DateTime;
 use std::path::Path;
@@ -96,6 +98,17 @@ pub fn short_host_name() -> Result<String> {
         return Err(Error::usage("--suffix", "this host has no name").mend("set --suffix=TEXT"));
     }
     Ok(short)
+}
+
+/// Checks that a `file://` DEST does not lie among what waits to be stored there.
+pub fn check_apart(layout: &Layout, dest: &Dest) -> Result<()> {
+    let Place::Directory(root) = &dest.place else { return Ok(()) };
+    match [layout.archives(), layout.private()].iter().find(|dir| Path::new(root).starts_with(dir)) {
+        Some(dir) => {
+            Err(Error::usage("DEST", format!("lies in {}", dir.display())).mend("give a directory outside of DIR"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks that DIR is a directory, and no link to one.

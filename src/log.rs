@@ -73,12 +73,44 @@ impl LogFile {
 #[expect(clippy::disallowed_methods, reason = "the log file is no part of the archive")]
 fn open(path: &PathBuf) -> Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-    file.map_err(|e| Error { class: crate::error::Class::Usage, ..Error::io("open", path.display(), &e) })
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path);
+    file.map_err(|e| {
+        Error::usage(format!("--log-to={}", path.display()), e)
+            .mend("give a file in a directory that this user may write")
+    })
 }
 
 impl Write for &LogFile {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let clean = one_line(line);
+        match self.put(&clean) {
+            Ok(_) => Ok(line.len()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A message is a line, whatever a file name holds: control characters within it are shown as `?`.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let (text, end) = match line.strip_suffix(b"\n") {
+        Some(text) => (text, &b"\n"[..]),
+        None => (line, &b""[..]),
+    };
+    let shown = text.iter().map(|b| if b.is_ascii_control() { b'?' } else { *b });
+    shown.chain(end.iter().copied()).collect()
+}
+
+impl LogFile {
+    fn put(&self, line: &[u8]) -> std::io::Result<usize> {
         match &self.0 {
             Some(inner) => match &mut *inner.1.lock().unwrap_or_else(PoisonError::into_inner) {
                 Some(file) => file.write(line),
@@ -86,10 +118,6 @@ impl Write for &LogFile {
             },
             None => std::io::stderr().write(line),
         }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::env::input::Input;
 use crate::env::signals::{Asked, Signals};
 use crate::error::{Class, Error, Result};
 use crate::format::seal::Ended;
-use crate::ingest::{self, Sink};
+use crate::ingest::{self, End, Sink};
 use crate::log::LogFile;
 use crate::spool::reserve::Reserve;
 use crate::spool::{self, Handover, Hour, Spool};
@@ -98,10 +98,15 @@ pub fn run(
         .name("archive".into())
         .spawn(move || {
             // Short of file descriptors, say: the hours wait on the disk meanwhile.
+            let mut said = String::new();
             let uploader = loop {
                 match start_uploader() {
                     Ok(uploader) => break uploader,
-                    Err(e) => tracing::warn!("{e}; tried again"),
+                    Err(e) if e.to_string() == said => {}
+                    Err(e) => {
+                        said = e.to_string();
+                        tracing::warn!("{e}; archives wait on the disk, and it is tried again every second");
+                    }
                 }
                 archivist.pipe.env.clock.nap(START_RETRY);
             };
@@ -114,7 +119,7 @@ pub fn run(
         intake.spool.end(Ended::Input);
     } else {
         pipe.archive.leaving.store(true, Ordering::Relaxed);
-        intake.spool.park()?;
+        intake.spool.park(matches!(read, Ok(End::Input)))?;
     }
     let _ = sender.send(Event::Finish);
     let left = if pipe.once { finish(&reports, signals) } else { leave(&reports) };
@@ -238,7 +243,7 @@ impl Archivist {
             self.seal_waiting();
             // What is sealed or asked for during a pass is not in its plan.
             let last = self.finishing;
-            let (again, pass) = self.pass(uploader);
+            let (again, pass) = self.pass(uploader, once && last);
             pause = match (again, self.waiting.is_empty()) {
                 (true, _) => Duration::ZERO,
                 (false, true) => RESCAN,
@@ -283,9 +288,10 @@ impl Archivist {
     }
 
     /// One pass: whether there is reason for another at once, and what it did.
-    fn pass(&mut self, uploader: Option<&Uploader>) -> (bool, Pass) {
+    fn pass(&mut self, uploader: Option<&Uploader>, last: bool) -> (bool, Pass) {
         let archive = self.pipe.clone();
-        if let Err(e) = spool::seal::recover(&archive.env, &archive.layout, &self.spool.prefix, self.spool.every) {
+        if let Err(e) = spool::seal::recover(&archive.env, &archive.layout, &self.spool.prefix, self.spool.every, last)
+        {
             tracing::warn!("{e}; tried again later");
         }
         let mut again = false;

@@ -205,6 +205,19 @@ fn the_endpoint_may_stand_in_the_profile() {
 // -------------------------------------------------------------------------------------------------------- credentials
 
 #[test]
+fn a_profile_that_is_asked_for_comes_before_the_environment() {
+    let host = Host::new();
+    let file = host.file("credentials", &section("archive", SECRET_KEY));
+    let command = |profile: &str| {
+        let mut command = host.command(&[profile]);
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", WRONG_SECRET);
+        command.env("AWS_SHARED_CREDENTIALS_FILE", &file);
+        command
+    };
+    host.stores(command("--profile=archive"));
+}
+
+#[test]
 fn a_profile_of_the_credentials_file_opens_the_bucket() {
     let host = Host::new();
     let text = section("default", WRONG_SECRET) + &section("archive", SECRET_KEY);

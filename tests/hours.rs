@@ -72,13 +72,14 @@ struct House {
     root: tempfile::TempDir,
     clock: Arc<Held>,
     keep: Duration,
+    every: Duration,
 }
 
 impl House {
     fn new(time: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("spool")).unwrap();
-        Self { root, clock: Held::at(time), keep: HOUR * 24 }
+        Self { root, clock: Held::at(time), keep: HOUR * 24, every: HOUR }
     }
 
     fn spool(&self) -> PathBuf {
@@ -106,7 +107,7 @@ impl House {
         let spool = spool::Settings {
             prefix: "app".into(),
             suffix: "host".into(),
-            every: HOUR,
+            every: self.every,
             sync: SyncPolicy::Within(Duration::from_secs(1)),
         };
         let pipe = Pipe { archive: archive.clone(), spool, reserve: Some(0), once, log: Default::default() };
@@ -432,4 +433,21 @@ fn an_hour_without_lines_leaves_no_file() {
     place.clock.set("2026-11-22T15:10:00Z");
     life.end();
     assert_eq!(place.files("spool").len() + place.stored().len(), 0);
+}
+
+#[test]
+fn a_period_of_another_length_in_an_earlier_life_is_finished_all_the_same() {
+    let mut house = House::new("2026-11-22T14:52:00Z");
+    house.every = HOUR / 12;
+    house.live("five\n", false);
+    house.every = HOUR;
+    house.live("hour\n", true);
+    let stored: Vec<_> = house.stored().into_iter().collect();
+    assert_eq!(
+        stored,
+        [
+            ("app-20261122T1400Z-host.log.gz".into(), "hour\n".into()),
+            ("app-20261122T1450Z-host.log.gz".into(), "five\n".into())
+        ]
+    );
 }

@@ -429,12 +429,12 @@ fn wrong_settings_are_refused_with_the_option_the_value_and_the_mend() {
 fn settings_come_from_the_environment_and_flags_win() {
     let house = House::new();
     let mut command = house.command(&["--once"]);
-    command.env("LOGJAM_PREFIX", "fromenv").env("LOGJAM_CODEC", "zstd");
+    command.env("LOGJAM_PREFIX", "fromenv").env("LOGJAM_CODEC", "zstd").env("LOGJAM_PATH_STYLE", "0");
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"a\n").unwrap();
     assert!(child.wait().unwrap().success());
-    let mut command = house.command(&["--once", "--prefix=fromflag"]);
-    let mut child = command.env("LOGJAM_PREFIX", "fromenv").spawn().unwrap();
+    let mut command = house.command(&["--prefix=fromflag"]);
+    let mut child = command.env("LOGJAM_PREFIX", "fromenv").env("LOGJAM_ONCE", "1").spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"b\n").unwrap();
     assert!(child.wait().unwrap().success());
     let names: Vec<_> = house.stored().into_keys().collect();
@@ -689,4 +689,85 @@ fn a_directory_that_may_not_be_written_is_named_with_the_user() {
     let (status, said) = refused(&mut command);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("Permission denied") && said.contains("user 65534 must be able to write in"), "{said}");
+}
+
+#[test]
+fn a_line_that_a_killed_process_had_begun_waits_for_its_own_pipe() {
+    let house = House::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let fed = |options: &[&str]| {
+        let mut command = house.command(options);
+        command.stdin(reader.try_clone().unwrap()).spawn().unwrap()
+    };
+    let mut first = fed(&[]);
+    writer.write_all(b"first\nhalf-").unwrap();
+    until("half a line", || house.open_text() == b"first\nhalf-");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // Another process on the same stream, with a pipe of its own, keeps its hands off that line.
+    let mut other = house.start(&[]);
+    other.write(b"other\n");
+    until("the other line", || house.open_files().len() == 2);
+    let mut second = fed(&["--once"]);
+    writer.write_all(b"line\nnext\n").unwrap();
+    drop(writer);
+    drop(reader);
+    assert!(second.wait().unwrap().success());
+    other.end();
+    house.live(b"", &["--once"]);
+    let mut stored: Vec<_> = house.stored().into_values().collect();
+    stored.sort();
+    assert_eq!(stored, [b"first\nhalf-line\nnext\n".to_vec(), b"other\n".to_vec()]);
+}
+
+#[test]
+fn sigterm_drains_into_the_reserve() {
+    let house = House::new();
+    // A reserve that no disk has: nothing is read, until the program has to leave.
+    let mut life = house.start(&["--reserve=1000TiB"]);
+    life.write(b"kept\n");
+    let mut said = [0; 60];
+    life.child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(house.open_text(), b"");
+    life.signal(Signal::SIGTERM);
+    let stdin = life.stdin.take();
+    let (status, said) = life.wait();
+    drop(stdin);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(house.open_text(), b"kept\n");
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_a_full_disk() {
+    let house = House::new();
+    let mut command = house.command(&["--once"]);
+    // SAFETY: setrlimit(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            let size = nix::sys::resource::Resource::RLIMIT_FSIZE;
+            Ok(nix::sys::resource::setrlimit(size, 4096, nix::sys::resource::RLIM_INFINITY)?)
+        });
+    }
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take();
+    let mut life = Life { child, stdin };
+    let text = b"a line\n".repeat(2000);
+    life.write(&text);
+    let mut said = [0; 60];
+    life.child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let mut limits = Command::new("prlimit");
+    assert!(limits.arg(format!("--pid={}", life.child.id())).arg("--fsize=unlimited").status().unwrap().success());
+    let (status, said) = life.end();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(house.stored_text() == text);
+}
+
+#[test]
+fn a_file_name_cannot_forge_a_message() {
+    let house = House::new();
+    std::fs::create_dir_all(house.path("spool/archive")).unwrap();
+    std::fs::write(house.path("spool/archive/syslog-20200101T0000Z-a\nforged.log.gz"), b"").unwrap();
+    let said = house.live(b"", &["--once"]);
+    assert!(said.contains("a?forged.log.gz"), "{said}");
+    assert!(said.lines().all(|line| !line.starts_with("forged")), "{said}");
 }

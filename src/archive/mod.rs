@@ -67,13 +67,13 @@ impl Archive {
             dirs.extend([layout.receipts(), layout.journals()]);
         }
         for dir in dirs {
-            self.env.fs.make_dir(&dir).map_err(|e| match e.kind {
-                Kind::Denied if e.mend.is_none() => {
-                    let user = nix::unistd::geteuid();
-                    let dir = layout.dir().display();
-                    e.mend(format!("user {user} must be able to write in {dir}, on a file system mounted read-write"))
-                }
-                _ => e,
+            self.env.fs.make_dir(&dir).map_err(|e| match e.mend {
+                Some(_) => e,
+                None => e.mend(format!(
+                    "user {} must be able to write in {}, on a file system mounted read-write, with nothing else of that name",
+                    nix::unistd::geteuid(),
+                    layout.dir().display()
+                )),
             })?;
             // Also one that stood already: the life that made it may have been killed before this.
             self.env.fs.sync_dir(dir.parent().unwrap_or(layout.dir()))?;

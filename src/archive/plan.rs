@@ -13,7 +13,7 @@ const SUPERSEDED_AFTER: TimeDelta = TimeDelta::minutes(65);
 /// How long a receipt outlives its archive: while it stands, its name is not used again.
 const RECEIPT_KEPT: TimeDelta = TimeDelta::days(400);
 /// After this time a small file in the making belongs to nobody any more.
-const DRAFT_ABANDONED: TimeDelta = TimeDelta::hours(1);
+const DRAFT_ABANDONED: TimeDelta = TimeDelta::minutes(5);
 
 /// Which hour files are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use crate::env::signals::Signals;
 use crate::error::{Class, Result};
 use crate::log::{self, LogFile};
 use crate::pipeline::Left;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -110,7 +111,12 @@ fn with_variables(command: clap::Command) -> clap::Command {
     let mut command = command.mut_args(|arg| match arg.get_long() {
         Some(long) if long != "help" && long != "version" => {
             let variable = format!("{VARIABLE}{}", long.to_uppercase().replace('-', "_"));
-            arg.env(variable).hide_env(true)
+            let arg = arg.env(variable).hide_env(true);
+            match arg.get_action() {
+                // In a variable also 1 and 0, yes and no, on and off.
+                ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+                _ => arg,
+            }
         }
         _ => arg,
     });

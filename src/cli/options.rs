@@ -130,9 +130,10 @@ impl S3Args {
             return Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only"));
         }
         if let Some(url) = &self.endpoint_url
-            && !(url.starts_with("http://") || url.starts_with("https://"))
+            && !is_address(url)
         {
-            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address"));
+            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
+                .mend("write http://HOST[:PORT] or https://HOST[:PORT]"));
         }
         let defaults = s3::Options::new(bucket);
         Ok(s3::Options {
@@ -153,7 +154,7 @@ impl S3Args {
     }
 
     /// An option that would be ignored is refused.
-    fn refuse_without_s3(&self) -> Result<()> {
+    pub fn refuse_without_s3(&self) -> Result<()> {
         let given = [
             ("--endpoint-url", self.endpoint_url.is_some()),
             ("--region", self.region.is_some()),
@@ -171,6 +172,35 @@ impl S3Args {
         match given.iter().find(|(_, given)| *given) {
             Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
             None => Ok(()),
+        }
+    }
+}
+
+/// Whether a text is `http[s]://HOST[:PORT][/…]`.
+fn is_address(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let after_host = authority.rfind(']').map_or(authority, |bracket| &authority[bracket..]);
+    let (host, port) = match after_host.rfind(':') {
+        Some(_) => authority.rsplit_once(':').unwrap_or((authority, "")),
+        None => (authority, "80"),
+    };
+    !host.is_empty() && port.parse::<u16>().is_ok() && text.chars().all(|c| c.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_address;
+
+    #[test]
+    fn an_endpoint_has_a_host_and_a_port_that_exists() {
+        for text in
+            ["http://h", "https://s3.example.com:9000", "http://[::1]:80/x", "http://[::1]", "http://127.0.0.1:1/"]
+        {
+            assert!(is_address(text), "{text}");
+        }
+        for text in ["http://", "https://h:99999", "ftp://h", "h:80", "http://:80", "http://h:", "http://a b"] {
+            assert!(!is_address(text), "{text}");
         }
     }
 }

@@ -127,10 +127,16 @@ type Started = (Pipe, Option<Arc<dyn Store>>, Option<Dest>);
 fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
     let store = dest.as_ref().map(|dest| args.s3.store(env, dest)).transpose()?;
+    if dest.is_none() {
+        args.s3.refuse_without_s3()?;
+    }
     let codec = args.pack.codec()?;
     // Without the slash that would let a link at its end be followed.
     let dir: PathBuf = args.dir.components().collect();
     config::check_dir(&*env.fs, &dir)?;
+    if let Some(dest) = &dest {
+        config::check_apart(&Layout::new(&dir), dest)?;
+    }
     let suffix = match args.suffix.as_deref() {
         None => config::short_host_name()?,
         Some(EC2) => ec2_suffix().or_else(|e| {

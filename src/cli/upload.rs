@@ -3,6 +3,7 @@
 use super::options;
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Codec, Sources};
+use crate::config;
 use crate::env::Env;
 use crate::env::signals::Signals;
 use crate::error::{Error, Result};
@@ -53,6 +54,7 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
         pressed: Arc::default(),
         leaving: Arc::default(),
     };
+    config::check_apart(&archive.layout, &dest)?;
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

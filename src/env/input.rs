@@ -106,7 +106,7 @@ impl Input {
         match nix::unistd::read(&self.fd, buf) {
             Ok(n) => Ok(Some(n)),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-            Err(e) => Err(Error::io("read", "standard input", &e.into())),
+            Err(e) => Err(Error::io("read", "standard input", &e.into()).mend("give it a pipe, or a file to read")),
         }
     }
 }

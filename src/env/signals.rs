@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -32,6 +32,9 @@ impl Signals {
     /// Blocks the signals. To be called before the first thread is started: threads inherit the mask.
     pub fn block() -> Result<Self> {
         let set: SigSet = ASKED.iter().map(|(signal, _)| *signal).collect();
+        // A file that may not grow is a full disk: the write says so, and the program goes on.
+        // SAFETY: no handler is installed, the signal is only ignored.
+        let _ = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
         let failed = |e: nix::errno::Errno| Error::io("block", "signals", &e.into());
         set.thread_block().map_err(failed)?;
         SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Self).map_err(failed)

@@ -41,6 +41,16 @@ enum Piece {
     Field(Field),
 }
 
+impl Piece {
+    /// Bytes that are the same in every key.
+    fn fixed(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Field(_) => 0,
+        }
+    }
+}
+
 /// Where archives go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -73,6 +83,12 @@ impl Dest {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
                 check_bucket(text, bucket)?;
                 let template = parse_template(text, path, rest_at + bucket.len() + 1)?;
+                let fixed: usize = template.iter().map(Piece::fixed).sum();
+                if fixed > KEY_LIMIT / 2 {
+                    let cause =
+                        format!("the template has {fixed} bytes beside its fields, and a key {KEY_LIMIT} at the most");
+                    return Err(fault(text, cause).mend("shorten it"));
+                }
                 Ok(Self { place: Place::S3(bucket.to_owned()), template })
             }
             "file" => {

@@ -55,11 +55,15 @@ pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn S
     let mut leave: Option<Instant> = None;
     loop {
         sink.tick();
-        let most = sink.ready(PIPE_SIZE);
+        let mut most = sink.ready(PIPE_SIZE);
         if most == 0 {
             hear(env, signals, sink, &mut leave);
-            env.clock.nap(HELD);
-            continue;
+            // The last of the input is what the reserve is for: no more than a pipe comes, and nobody would keep it.
+            if leave.is_none() && !input.wait(None, Some(Duration::ZERO))?.hung_up {
+                env.clock.nap(HELD);
+                continue;
+            }
+            most = PIPE_SIZE;
         }
         let ready = input.wait(signals, timeout(env, sink, leave))?;
         let mut end = None;

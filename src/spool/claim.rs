@@ -15,7 +15,8 @@ use std::sync::Arc;
 const TRIES: u32 = 16;
 
 /// The newest file of this stream that nobody owns, that has not ended, and that is of this period or ends inside a line
-/// of the same input. A line of another input is completed: what comes now is not its rest.
+/// of the same input. One that ends inside a line of another pipe is left to that; a line whose input has ended is
+/// completed: what comes now is not its rest.
 pub(super) fn continued(
     env: &Env,
     layout: &Layout,
@@ -32,7 +33,8 @@ pub(super) fn continued(
     names.sort_by_key(|name| (name.stamp(), name.extension().len(), name.extension().to_owned()));
     for name in names.into_iter().rev() {
         let path = layout.hour(&name);
-        let fed = input.is_some() && mark(env, layout, &name)?.as_deref() == input;
+        let mark = mark(env, layout, &name)?;
+        let fed = input.is_some() && mark.as_deref() == input;
         if name.stamp() != period.start && !fed {
             continue;
         }
@@ -41,6 +43,10 @@ pub(super) fn continued(
         // Looked at under the lock: whoever sealed it had the lock then.
         // A file that a life made and died before it saw that the name was used is left to recovery.
         if used(env, layout, &name)? || (name.stamp() != period.start && !partial) {
+            continue;
+        }
+        // The rest of that line may still come, by its own pipe.
+        if partial && !fed && mark.is_some() {
             continue;
         }
         if partial && !fed {

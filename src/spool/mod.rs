@@ -190,9 +190,15 @@ impl Spool {
         }
     }
 
-    /// Makes the open file durable and leaves it for the next start to continue.
-    pub fn park(mut self) -> Result<()> {
+    /// Makes the open file durable and leaves it for the next start to continue. `over`: the input has ended.
+    pub fn park(mut self, over: bool) -> Result<()> {
         self.syncer.stop();
+        if let Some(hour) = &self.open
+            && over
+        {
+            // That input has ended: no line of it goes on.
+            self.env.fs.remove(&self.layout.input(hour.name()))?;
+        }
         match self.open.take() {
             Some(hour) if self.settings.sync != SyncPolicy::Never => hour.make_durable(&*self.env.fs, &self.layout),
             _ => Ok(()),

@@ -23,7 +23,8 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
 /// the running period or followed by a newer one. Returns how many there were; files of the living are left alone.
-pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration) -> Result<usize> {
+/// `last`: nobody comes after this life, so that nothing waits any more.
+pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration, last: bool) -> Result<usize> {
     let mut names: Vec<LogName> = (env.fs.list(layout.dir())?.into_iter())
         .filter(|entry| entry.kind == EntryKind::File)
         .filter_map(|entry| LogName::parse(&entry.name))
@@ -36,10 +37,14 @@ pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration) -> Res
     let mut sealed = 0;
     for (at, name) in names.iter().enumerate() {
         let newer = names.get(at + 1).is_some_and(|next| next.suffix() == name.suffix());
-        if !newer && Period::from_start(name.stamp(), every).end > now {
+        // Whatever the period's length was when it was begun: what a start does not continue has ended.
+        let current = name.stamp() == Period::of(now, every).start;
+        if current && !newer {
             continue;
         }
-        match recover_one(env, layout, name) {
+        // A line that has begun waits for its pipe to come back with another process, as long as its period lasts.
+        let waits = !last && Period::from_start(name.stamp(), every).end > now;
+        match recover_one(env, layout, name, waits) {
             Ok(done) => sealed += usize::from(done),
             Err(e) => tracing::warn!("{e}; tried again later"),
         }
@@ -47,7 +52,7 @@ pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration) -> Res
     Ok(sealed)
 }
 
-fn recover_one(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
+fn recover_one(env: &Env, layout: &Layout, name: &LogName, waits: bool) -> Result<bool> {
     if is_sealed(env, layout, name)? {
         return Ok(false);
     }
@@ -57,12 +62,16 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
     if is_sealed(env, layout, name)? || file.has_writer() == Some(true) {
         return Ok(false);
     }
+    let partial = ends_inside_a_line(&*file)?;
+    if partial && waits && env.fs.stat(&layout.input(name))?.is_some() {
+        return Ok(false);
+    }
     if file.is_empty()? {
         env.fs.remove(&path)?;
         env.fs.remove(&layout.input(name))?;
         return Ok(false);
     }
-    if ends_inside_a_line(&*file)? {
+    if partial {
         append_all(&*env.fs.open(&path)?, b"\n")?;
         tracing::info!("{}: the last line had no newline and got one", path.display());
     }

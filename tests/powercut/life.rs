@@ -243,7 +243,7 @@ impl<'a> Life<'a> {
             failed += usize::from(done.is_err());
             done.is_err()
         });
-        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every).is_err());
+        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, false).is_err());
         let mut offered = Vec::new();
         match archive.pass(|name| offered.extend(name.cloned())) {
             Ok(pass) => failed += pass.failed.len() + pass.busy,
@@ -258,7 +258,7 @@ impl<'a> Life<'a> {
 
     fn park(&mut self, writer: usize) -> On {
         // A failure ends the process all the same.
-        let _ = self.writers[writer].take().map(Spool::park);
+        let _ = self.writers[writer].take().map(|spool| spool.park(false));
         self.on()
     }
 

@@ -4,8 +4,11 @@
 use super::body::Progress;
 use super::errors::Fault;
 use super::{Options, S3};
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::ProvideRegion;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -193,7 +196,12 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build());
     if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
+        // The credentials of a profile that is asked for come before those in the environment, as with the AWS CLI.
+        let doors = ProviderConfig::default().with_region(Some(Region::new(region.clone())));
+        let asked = ProfileFileCredentialsProvider::builder().configure(&doors).profile_name(profile).build();
+        let others = DefaultCredentialsChain::builder().configure(doors).profile_name(profile).build().await;
+        let chain = CredentialsProviderChain::first_try("Profile", asked).or_else("Default", others);
+        loader = loader.profile_name(profile).credentials_provider(chain);
     }
     if let Some(url) = &options.endpoint_url {
         loader = loader.endpoint_url(url);
