@@ -215,6 +215,14 @@ fn a_profile_that_is_asked_for_comes_before_the_environment() {
         command
     };
     host.stores(command("--profile=archive"));
+    // A mistyped one is not passed over.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"a line\n").unwrap();
+    drop(writer);
+    let output = command("--profile=archiv").arg("--once").stdin(reader).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("archiv") && said.contains("not defined"), "{said}");
 }
 
 #[test]

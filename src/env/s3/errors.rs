@@ -170,6 +170,10 @@ fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
     match fault {
         Fault::Answer(answer) => judge_answer(op, bucket, subject, answer),
         Fault::Local(e) => e.clone(),
+        // A mistyped profile does not appear by itself; everything else may.
+        Fault::Credentials(cause) if cause.contains("was not defined") => {
+            Error::stop(op, subject, Kind::Denied, without_credentials(cause)).mend("look at --profile and AWS_PROFILE")
+        }
         Fault::Credentials(cause) => Error::retry(op, subject, Kind::Denied, without_credentials(cause))
             .mend("give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (--profile), or the machine a role"),
         Fault::Lost(cause) => Error::retry(op, subject, Kind::Unreachable, cause),

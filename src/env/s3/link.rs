@@ -5,7 +5,6 @@ use super::body::Progress;
 use super::errors::Fault;
 use super::{Options, S3};
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
@@ -14,8 +13,9 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::ProvideCredentials;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
 use std::future::Future;
 use std::sync::Arc;
@@ -198,10 +198,17 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
     if let Some(profile) = &options.profile {
         // The credentials of a profile that is asked for come before those in the environment, as with the AWS CLI.
         let doors = ProviderConfig::default().with_region(Some(Region::new(region.clone())));
-        let asked = ProfileFileCredentialsProvider::builder().configure(&doors).profile_name(profile).build();
-        let others = DefaultCredentialsChain::builder().configure(doors).profile_name(profile).build().await;
-        let chain = CredentialsProviderChain::first_try("Profile", asked).or_else("Default", others);
-        loader = loader.profile_name(profile).credentials_provider(chain);
+        // Made twice: one that failed tells why only once.
+        let asked = || ProfileFileCredentialsProvider::builder().configure(&doors).profile_name(profile).build();
+        loader = loader.profile_name(profile);
+        loader = match asked().provide_credentials().await {
+            // There is such a profile, for the region, say, but without credentials.
+            Err(e) if !is_unknown_profile(&e) => {
+                let others = DefaultCredentialsChain::builder().configure(doors.clone()).profile_name(profile);
+                loader.credentials_provider(others.build().await)
+            }
+            _ => loader.credentials_provider(asked()),
+        };
     }
     if let Some(url) = &options.endpoint_url {
         loader = loader.endpoint_url(url);
@@ -232,6 +239,11 @@ fn endpoint(options: &Options, shared: &SdkConfig) -> Option<String> {
     };
     let url = options.endpoint_url.clone().or_else(of_s3).or_else(|| shared.endpoint_url().map(str::to_owned))?;
     (!url.contains(".amazonaws.com")).then_some(url)
+}
+
+/// A mistyped profile must not be passed over for other credentials.
+fn is_unknown_profile(e: &dyn std::error::Error) -> bool {
+    format!("{}", DisplayErrorContext(e)).contains("was not defined")
 }
 
 /// Whether `BUCKET.HOST` can't resolve, as for `localhost` or a bare name in a container network.
