@@ -192,10 +192,10 @@ impl Sink for Intake {
         usize::try_from(allowed).unwrap_or(most)
     }
 
-    fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>> {
-        let moved = self.spool.pull(input, most)?;
+    fn pull(&mut self, input: &Input, most: usize) -> Option<usize> {
+        let moved = self.spool.pull(input, most);
         self.reserve.used(moved.unwrap_or(0) as u64);
-        Ok(moved)
+        moved
     }
 
     fn take(&mut self, chunk: &[u8]) {

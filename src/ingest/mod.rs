@@ -28,7 +28,7 @@ pub trait Sink {
     /// How many bytes may be read now, up to `most`; while that is 0 the pipe keeps them.
     fn ready(&mut self, most: usize) -> usize;
     /// Moves at most `most` bytes from a pipe past this process's memory: how many, or `None` if that can't be done.
-    fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>>;
+    fn pull(&mut self, input: &Input, most: usize) -> Option<usize>;
     /// Takes bytes as they came; returns once they left this process.
     fn take(&mut self, chunk: &[u8]);
     /// Does what time asks for.
@@ -68,7 +68,7 @@ pub fn run(env: &Env, input: &Input, signals: Option<&Signals>, sink: &mut dyn S
         let ready = input.wait(signals, timeout(env, sink, leave))?;
         let mut end = None;
         if ready.input {
-            let moved = if pulls { sink.pull(input, most)? } else { None };
+            let moved = if pulls { sink.pull(input, most) } else { None };
             if pulls && moved.is_none() {
                 pulls = false;
                 buf = vec![0; BUFFER];

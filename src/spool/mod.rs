@@ -106,10 +106,22 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves what is in a pipe to its file, at most `most` bytes, if the system can: `None` if not. Nothing is held in memory meanwhile; on a
-    /// fault, said here, everything stays in the pipe.
-    pub fn pull(&mut self, input: &Input, most: usize) -> Result<Option<usize>> {
-        let mut most = most;
+    /// Moves what is in a pipe to its file, at most `most` bytes, if the system can: `None` if not. Nothing is held in
+    /// memory meanwhile; on a fault, said here, everything stays in the pipe.
+    pub fn pull(&mut self, input: &Input, most: usize) -> Option<usize> {
+        match self.try_pull(input, most) {
+            Ok(moved) => {
+                self.went_well();
+                moved
+            }
+            Err(e) => {
+                self.wait_after(&e);
+                Some(0)
+            }
+        }
+    }
+
+    fn try_pull(&mut self, input: &Input, mut most: usize) -> Result<Option<usize>> {
         let mut ends = None;
         if let Some((open, ended)) = self.open.as_ref().and_then(|open| Some((open, self.over(open)?))) {
             if open.partial() {
@@ -124,14 +136,7 @@ impl Spool {
         }
         let now = self.env.clock.now();
         let steady = self.env.clock.steady();
-        let moved = match self.current().and_then(|hour| hour.splice(input.as_fd(), most, now, steady)) {
-            Ok(moved) => moved,
-            Err(e) => {
-                self.wait_after(&e);
-                return Ok(Some(0));
-            }
-        };
-        self.went_well();
+        let moved = self.current()?.splice(input.as_fd(), most, now, steady)?;
         if moved.is_some_and(|n| n > 0) {
             self.written();
             if let Some(ended) = ends.filter(|_| self.open.as_ref().is_some_and(|open| !open.partial())) {
