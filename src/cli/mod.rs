@@ -126,7 +126,6 @@ fn with_variables(command: clap::Command) -> clap::Command {
     command
 }
 
-/// The name of an option's variable is fixed: this is what a user finds in the manual.
 #[cfg(test)]
 mod tests {
     use super::*;

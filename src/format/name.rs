@@ -143,31 +143,18 @@ fn is_number(text: &str) -> bool {
 fn read_stamp(text: &str) -> Option<(DateTime<Utc>, usize)> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    let mut number = |digits: usize, before: Option<u8>| -> Option<u32> {
-        if before.is_some() && bytes.get(at) == before.as_ref() {
-            at += 1;
-        }
+    // A number of so many digits, behind a character that may be left out.
+    let mut number = |digits: usize, before: u8| -> Option<u32> {
+        at += usize::from(bytes.get(at) == Some(&before));
         let field = bytes.get(at..at + digits)?;
         at += digits;
         field.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
     };
-    let year = number(4, None)?;
-    let month = number(2, Some(b'-'))?;
-    let day = number(2, Some(b'-'))?;
-    if bytes.get(at) != Some(&b'T') {
-        return None;
-    }
-    at += 1;
-    let mut number = |before: Option<u8>| -> Option<u32> {
-        if before.is_some() && bytes.get(at) == before.as_ref() {
-            at += 1;
-        }
-        let field = bytes.get(at..at + 2)?;
-        at += 2;
-        field.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
-    };
-    let (hour, minute) = (number(None)?, number(Some(b':'))?);
-    if bytes.get(at) != Some(&b'Z') {
+    // No such character stands before the year and the hour: the first is the text's start, `T` is checked below.
+    let (year, month, day) = (number(4, 0)?, number(2, b'-')?, number(2, b'-')?);
+    let (hour, minute) = (number(2, b'T')?, number(2, b':')?);
+    let whole = bytes.get(at) == Some(&b'Z') && bytes[..at].contains(&b'T');
+    if !whole {
         return None;
     }
     let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;

@@ -1,8 +1,9 @@
 //! Standard input to the spool: one thread, blocking, bytes as they come.
 //!
 //! From a pipe the bytes go to their file inside the kernel, where that can be done: none is ever in this process's memory
-//! alone. Anything else is read and written. A pipe is emptied in large pieces: it is made 1 MiB, and after a short read the thread naps, so that the next one finds
-//! more. That halves the cost for both sides; with a small pipe it would only stall the writer.
+//! alone. Anything else is read and written. A pipe is emptied in large pieces: it is made 1 MiB, and after a short read
+//! the thread naps, so that the next one finds more. That halves the cost for both sides; with a small pipe it would only
+//! stall the writer.
 
 use crate::env::Env;
 use crate::env::input::{Input, PIPE_SIZE};
