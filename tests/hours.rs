@@ -110,7 +110,8 @@ impl House {
             every: self.every,
             sync: SyncPolicy::Within(Duration::from_secs(1)),
         };
-        let pipe = Pipe { archive: archive.clone(), spool, reserve: Some(0), once, log: Default::default() };
+        let pipe =
+            Pipe { archive: archive.clone(), spool, reserve: Some(0), dialogue: None, once, log: Default::default() };
         let (reader, writer) = std::io::pipe().unwrap();
         let input = Input::new(OwnedFd::from(reader));
         let run = std::thread::spawn(move || {

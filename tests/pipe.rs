@@ -228,7 +228,7 @@ fn a_period_ends_by_itself_on_the_real_clock() {
 fn sigterm_and_sigint_drain_the_pipe_first() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let house = House::new();
-        let mut life = house.start(&[]);
+        let mut life = house.start(&["--no-guard"]);
         life.write(b"begun\n");
         until("the first line", || !house.open_text().is_empty());
         // Stopped, so that the pipe is full when the signal comes.
@@ -291,7 +291,7 @@ fn kill_9_at_any_moment_loses_no_line_that_was_in_the_pipe() {
     });
     let mut wait = 1_u64;
     while !feeder.is_finished() {
-        let mut command = house.command(&[]);
+        let mut command = house.command(&["--no-guard"]);
         command.stdin(reader.try_clone().unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         wait = wait * 13 % 67;
@@ -399,7 +399,11 @@ fn wrong_settings_are_refused_with_the_option_the_value_and_the_mend() {
         (&["--every=30s"], "a divisor of one hour"),
         (&["--keep=soon"], "write a number and a unit"),
         (&["--reserve=lots"], "write a number and a unit"),
-        (&["--sync=commit"], "goes with transactions only"),
+        (&["--sync=commit"], "--sync=commit: there are no commits; add --use-transactions"),
+        (&["--use-transactions"], "--confirm-messages"),
+        (&["--confirm-messages", "--begin-mark=x"], "--use-transactions"),
+        (&["--confirm-messages", "--use-transactions", "--begin-mark="], "--begin-mark: must be the text of one line"),
+        (&["--confirm-messages", "--use-transactions", "--begin-mark=x", "--commit-mark=x"], "are the same"),
         (&["--level=10"], "levels 1 to 9"),
         (&["--codec=lzma"], "[possible values: gzip, zstd]"),
         (&["--log-to=here"], "write stderr, syslog, or the absolute path"),
@@ -524,7 +528,7 @@ fn closed_standard_streams_do_no_harm() {
 #[test]
 fn intake_waits_when_file_descriptors_run_out_and_goes_on() {
     let house = House::new();
-    let mut command = house.command(&[]);
+    let mut command = house.command(&["--no-guard"]);
     // SAFETY: setrlimit(2) is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
@@ -591,7 +595,7 @@ fn the_first_line_does_not_wait_for_a_backlog() {
     for hour in 0..4 {
         std::fs::write(house.path(&format!("spool/syslog-20200101T0{hour}00Z-host.log")), &text).unwrap();
     }
-    let mut life = house.start(&[]);
+    let mut life = house.start(&["--no-guard"]);
     life.write(b"first\n");
     until("the line", || {
         let new = house.open_files().into_iter().find(|path| !path.to_str().unwrap().contains("20200101"));
@@ -669,7 +673,7 @@ fn a_full_disk_sends_stored_archives_away_before_their_time() {
     house.live(b"a\n", &["--once"]);
     assert_eq!(files(&house.path("spool/archive")).len(), 1);
     // A reserve that no disk has: nothing may be read.
-    let life = house.start(&["--reserve=1000TiB"]);
+    let life = house.start(&["--reserve=1000TiB", "--no-guard"]);
     until("the archive's end", || files(&house.path("spool/archive")).is_empty());
     let (status, said) = life.end_now();
     assert_eq!(status, None, "{said}");
@@ -697,6 +701,7 @@ fn a_line_that_a_killed_process_had_begun_waits_for_its_own_pipe() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let fed = |options: &[&str]| {
         let mut command = house.command(options);
+        command.arg("--no-guard");
         command.stdin(reader.try_clone().unwrap()).spawn().unwrap()
     };
     let mut first = fed(&[]);
@@ -705,7 +710,7 @@ fn a_line_that_a_killed_process_had_begun_waits_for_its_own_pipe() {
     first.kill().unwrap();
     first.wait().unwrap();
     // Another process on the same stream, with a pipe of its own, keeps its hands off that line.
-    let mut other = house.start(&[]);
+    let mut other = house.start(&["--no-guard"]);
     other.write(b"other\n");
     until("the other line", || house.open_files().len() == 2);
     let mut second = fed(&["--once"]);
@@ -724,7 +729,7 @@ fn a_line_that_a_killed_process_had_begun_waits_for_its_own_pipe() {
 fn sigterm_drains_into_the_reserve() {
     let house = House::new();
     // A reserve that no disk has: nothing is read, until the program has to leave.
-    let mut life = house.start(&["--reserve=1000TiB"]);
+    let mut life = house.start(&["--reserve=1000TiB", "--no-guard"]);
     life.write(b"kept\n");
     let mut said = [0; 60];
     life.child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
@@ -740,7 +745,7 @@ fn sigterm_drains_into_the_reserve() {
 #[test]
 fn a_file_that_may_not_grow_is_a_full_disk() {
     let house = House::new();
-    let mut command = house.command(&["--once"]);
+    let mut command = house.command(&["--once", "--no-guard"]);
     // SAFETY: setrlimit(2) is async-signal-safe.
     unsafe {
         command.pre_exec(|| {

@@ -42,7 +42,8 @@ impl Host {
         // The shell leaves the number of its process, which becomes that of `logjam`.
         let line = format!("echo $$ >{}; exec \"$@\"", self.spool.beside("pid").display());
         let mut command = cli::shell(&line, ["pipe", &self.spool.arg(), DEST, "--suffix=host"]);
-        command.args(options).envs(self.server.environment());
+        // The process that the shell was is the one that does the work.
+        command.args(options).arg("--no-guard").envs(self.server.environment());
         command
     }
 

@@ -45,7 +45,7 @@ fn stopping_syslog_ng_keeps_the_pipe_and_the_queue_but_for_the_line_in_syslog_ng
     let storm = lines(0, 20_000);
     let syslog_ng = start_syslog_ng(&site, "", &recommended(&site));
     // More than the pipe can hold, while nobody reads it: the rest is in the disk-buffer when syslog-ng ends.
-    let child = site.worker();
+    let child = wait_for("the worker", || Some(site.worker()).filter(|worker| worker.pid != site.child().pid));
     child.signal(Signal::SIGSTOP);
     syslog_ng.send_counted(&storm.sent);
     syslog_ng.stop();

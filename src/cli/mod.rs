@@ -6,6 +6,7 @@ mod pipe;
 mod sentry;
 mod upload;
 
+use crate::env::guard;
 use crate::env::signals::Signals;
 use crate::error::{Class, Result};
 use crate::log::{self, LogFile};
@@ -43,7 +44,10 @@ enum Command {
 
 /// Parses the command line, runs the command, and says how it went.
 pub fn main() -> ExitCode {
-    // First of all: a signal that comes before this ends the program, with what is in the pipe; and every thread inherits it.
+    let args = called_as(std::env::args_os().collect());
+    // Before anything else: the guard is to stay small, and every worker to begin anew.
+    guard::stand_by(&args);
+    // Then at once: a signal that comes before this ends the program, with what is in the pipe; and every thread inherits it.
     let signals = match Signals::block() {
         Ok(signals) => signals,
         Err(e) => {
@@ -51,13 +55,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(UNDONE);
         }
     };
-    let args = called_as(std::env::args_os().collect());
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
-            if e.exit_code() == i32::from(USAGE) && pipe::holds_on_error(&args) {
-                pipe::hold(&signals);
+            let wish = pipe::Wish::of(&args);
+            if e.exit_code() == i32::from(USAGE) && wish.hold {
+                pipe::hold(&signals, wish.confirm);
+            } else if e.exit_code() == i32::from(USAGE) && wish.confirm {
+                pipe::refuse("the command line can't be read");
             }
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(USAGE));
         }
@@ -70,7 +76,12 @@ pub fn main() -> ExitCode {
     };
     let left = match done {
         Ok(Left(left)) => left,
-        Err(e) => vec![e],
+        Err(e) => {
+            if matches!(&cli.command, Command::Pipe(args) if args.confirm_messages) {
+                pipe::refuse(&e.to_string());
+            }
+            vec![e]
+        }
     };
     for e in &left {
         log::fatal(&log, &e.to_string());

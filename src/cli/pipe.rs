@@ -4,6 +4,7 @@ use super::options;
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
+use crate::env::guard;
 use crate::env::input::Input;
 use crate::env::metadata::ec2_suffix;
 use crate::env::signals::{Asked, Signals};
@@ -11,6 +12,7 @@ use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
 use crate::format::key::Dest;
 use crate::format::layout::Layout;
+use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
 use crate::pipeline::{self, Left, Pipe};
 use crate::spool::{self, SyncPolicy};
@@ -25,6 +27,11 @@ use std::time::Duration;
 const HOLD_RETRY: Duration = Duration::from_secs(1);
 /// The suffix that asks the instance metadata.
 const EC2: &str = "ec2";
+/// When lines are forced to the disk, unless it is said or there are transactions.
+const SYNC: Duration = Duration::from_secs(1);
+/// What rsyslog sends around a transaction, unless it is told otherwise (rsyslog documentation, omprog).
+const BEGIN_MARK: &str = "BEGIN TRANSACTION";
+const COMMIT_MARK: &str = "COMMIT TRANSACTION";
 
 /// Write lines from standard input into hourly files, and archive each file when its hour ends
 ///
@@ -48,10 +55,26 @@ pub struct Args {
     /// Length of a file's period, aligned to the UTC clock: a divisor of one hour, 1m at the least
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = config::every)]
     every: Duration,
-    /// When lines are forced to the disk: before the next ones are read (message), at most that long after they came, or
-    /// never before their file ends
-    #[arg(long, value_name = "message|DURATION|never", default_value = "1s")]
-    sync: Sync,
+    /// Answer each message on standard output, as rsyslog's omprog asks for with confirmMessages="on": OK once it is kept
+    #[arg(long)]
+    pub(super) confirm_messages: bool,
+    /// With --confirm-messages: messages come in transactions, as with useTransactions="on"
+    #[arg(long, requires = "confirm_messages")]
+    use_transactions: bool,
+    /// The line that begins a transaction: omprog's beginTransactionMark
+    #[arg(long, value_name = "TEXT", default_value = BEGIN_MARK, requires = "use_transactions")]
+    begin_mark: String,
+    /// The line that commits one: omprog's commitTransactionMark
+    #[arg(long, value_name = "TEXT", default_value = COMMIT_MARK, requires = "use_transactions")]
+    commit_mark: String,
+    /// When lines are forced to the disk: before each is answered or the next ones are read (message), before the answer to
+    /// a commit (commit), at most that long after they came, or never before their file ends [default: commit with
+    /// transactions, else 1s]
+    #[arg(long, value_name = "message|commit|DURATION|never")]
+    sync: Option<Sync>,
+    /// Run without the guard, a small process that holds standard input and starts a worker again that was killed
+    #[arg(long)]
+    no_guard: bool,
     /// What a start that cannot succeed does: `exit` with a message, or `hold`: say it, and wait without reading, so that
     /// the writer keeps its lines, until the start succeeds or the writer leaves
     #[arg(long, value_enum, default_value = "exit")]
@@ -91,7 +114,7 @@ impl FromStr for Sync {
         match text {
             "message" => Ok(Self(SyncPolicy::Message)),
             "never" => Ok(Self(SyncPolicy::Never)),
-            "commit" => Err("goes with transactions only".into()),
+            "commit" => Ok(Self(SyncPolicy::Commit)),
             _ => match config::duration(text)? {
                 Duration::ZERO => Ok(Self(SyncPolicy::Message)),
                 time => Ok(Self(SyncPolicy::Within(time))),
@@ -104,12 +127,17 @@ impl FromStr for Sync {
 pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     let env = Env::real();
     let input = Input::stdin()?;
+    if let Some(died) = guard::held().and_then(|held| held.died.as_ref()) {
+        tracing::warn!("{died}; this one goes on where it stood");
+    }
+    // In the middle of a dialogue an error would be the answer to a message.
+    let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
     let (pipe, store, dest) = loop {
         match start(args, &env, log) {
             Ok(started) => break started,
-            Err(e) if args.on_error == OnError::Exit && e.class != Class::Retry => return Err(e),
+            Err(e) if !hold && e.class != Class::Retry => return Err(e),
             Err(e) => {
-                if !wait_for_mend(&input, signals, log, &e)? {
+                if !wait_for_mend(&input, signals, log, &e, args.confirm_messages)? {
                     return Err(e);
                 }
             }
@@ -157,14 +185,43 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         pressed: Arc::default(),
         leaving: Arc::default(),
     };
-    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: args.sync.0 };
-    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, log: log.clone() };
+    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)? };
+    let dialogue = mode(args)?;
+    let pipe = Pipe { archive, spool, reserve: args.reserve, dialogue, once: args.once, log: log.clone() };
     pipeline::prepare(&pipe)?;
     Ok((pipe, store, dest))
 }
 
+fn sync(args: &Args) -> Result<SyncPolicy> {
+    match args.sync {
+        Some(Sync(SyncPolicy::Commit)) if !args.use_transactions => {
+            Err(Error::usage("--sync=commit", "there are no commits").mend("add --use-transactions, or set a time"))
+        }
+        Some(sync) => Ok(sync.0),
+        None if args.use_transactions => Ok(SyncPolicy::Commit),
+        None => Ok(SyncPolicy::Within(SYNC)),
+    }
+}
+
+/// How messages are told apart and answered.
+fn mode(args: &Args) -> Result<Option<Mode>> {
+    if !args.use_transactions {
+        return Ok(args.confirm_messages.then_some(Mode::Messages));
+    }
+    for (option, mark) in [("--begin-mark", &args.begin_mark), ("--commit-mark", &args.commit_mark)] {
+        if mark.is_empty() || mark.contains('\n') {
+            return Err(Error::usage(option, "must be the text of one line").mend("set it as in rsyslog"));
+        }
+    }
+    if args.begin_mark == args.commit_mark {
+        return Err(Error::usage("--begin-mark, --commit-mark", "are the same").mend("set them as in rsyslog"));
+    }
+    let line = |mark: &str| format!("{mark}\n").into_bytes();
+    Ok(Some(Mode::Transactions(Marks { begin: line(&args.begin_mark), commit: line(&args.commit_mark) })))
+}
+
 /// Says why the start failed and waits a while without reading. False if it is time to leave.
-fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> Result<bool> {
+fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error, confirms: bool) -> Result<bool> {
     use std::sync::Mutex;
     static SAID: Mutex<String> = Mutex::new(String::new());
     if let Ok(mut said) = SAID.lock()
@@ -173,12 +230,15 @@ fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error) -> 
         *said = e.to_string();
         crate::log::fatal(log, &format!("{said}; holding: nothing is read until this is mended"));
     }
-    holds_on(input, signals)
+    holds_on(input, signals, confirms)
 }
 
 /// Waits a while without reading. Lines in the pipe would be lost with this process: while there are any it goes on,
 /// whatever is asked of it; without any it leaves when its writer has, or when a signal asks it to.
-fn holds_on(input: &Input, signals: &Signals) -> Result<bool> {
+fn holds_on(input: &Input, signals: &Signals, confirms: bool) -> Result<bool> {
+    if confirms {
+        say(".");
+    }
     let ready = input.wait_writer_gone(Some(signals), HOLD_RETRY)?;
     let asked = ready.signal && signals.next() == Some(Asked::Leave);
     let lines = input.wait(None, Some(Duration::ZERO))?.input;
@@ -188,18 +248,45 @@ fn holds_on(input: &Input, signals: &Signals) -> Result<bool> {
     Ok(lines || !(ready.hung_up || asked))
 }
 
-/// Whether a command line that can't be read asks to hold.
-pub fn holds_on_error(args: &[OsString]) -> bool {
-    let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
-    let given = texts.iter().any(|a| a == "--on-error=hold") || texts.windows(2).any(|w| w == ["--on-error", "hold"]);
-    let variable = std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold");
-    texts.get(1).is_some_and(|command| command == "pipe") && (given || variable)
+/// What a command line asks for that can't be read.
+pub struct Wish {
+    /// To hold.
+    pub hold: bool,
+    /// To confirm messages.
+    pub confirm: bool,
+}
+
+impl Wish {
+    /// Guesses it.
+    pub fn of(args: &[OsString]) -> Self {
+        let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+        let pipe = texts.get(1).is_some_and(|command| command == "pipe");
+        let given = |text: &str| texts.iter().any(|a| a == text);
+        let variable = |name: &str| std::env::var(name).unwrap_or_default().to_lowercase();
+        let hold = given("--on-error=hold")
+            || texts.windows(2).any(|w| w == ["--on-error", "hold"])
+            || variable("LOGJAM_ON_ERROR") == "hold";
+        let yes = ["y", "yes", "t", "true", "on", "1"].contains(&variable("LOGJAM_CONFIRM_MESSAGES").as_str());
+        Self { hold: pipe && hold, confirm: pipe && (yes || given("--confirm-messages")) }
+    }
 }
 
 /// Waits without reading until the writer leaves: settings that can't be read are not mended by waiting.
-pub fn hold(signals: &Signals) {
+pub fn hold(signals: &Signals, confirms: bool) {
     if let Ok(input) = Input::stdin() {
         let gone = || input.wait_writer_gone(None, Duration::ZERO).is_ok_and(|ready| ready.hung_up);
-        while matches!(holds_on(&input, signals), Ok(true)) && !gone() {}
+        while matches!(holds_on(&input, signals, confirms), Ok(true)) && !gone() {}
     }
+}
+
+/// The answer to a daemon that waits for the first `OK`: the start has failed. One line, with whatever characters.
+pub fn refuse(text: &str) {
+    let line: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+    say(&format!("Error: {line}\n"));
+}
+
+/// One write(2) to standard output.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }

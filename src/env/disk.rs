@@ -1,15 +1,17 @@
 //! The real disk.
 
 use super::fs::{Entry, EntryKind, File, FileId, Fs, Space};
+use super::slate::Slate;
 use crate::error::{Error, Kind, Result};
 use chrono::{DateTime, Utc};
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::libc;
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const FILE_MODE: u32 = 0o640;
 const DIR_MODE: u32 = 0o750;
@@ -20,6 +22,8 @@ pub struct Disk;
 struct Opened {
     file: std::fs::File,
     path: String,
+    /// Whether the file position is known to be at the end: writing leaves it there.
+    at_end: AtomicBool,
 }
 
 fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
@@ -42,7 +46,7 @@ fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Arc<
     if !kind.is_file() {
         return Err(Error::stop(op, path.display(), Kind::Denied, "not a regular file"));
     }
-    Ok(Arc::new(Opened { file, path: path.display().to_string() }))
+    Ok(Arc::new(Opened { file, path: path.display().to_string(), at_end: AtomicBool::new(false) }))
 }
 
 impl Fs for Disk {
@@ -118,6 +122,12 @@ impl Fs for Disk {
         let block = v.fragment_size();
         Ok(Space { total: v.blocks() * block, free: v.blocks_available() * block })
     }
+
+    fn boot(&self) -> String {
+        // Without /proc nothing is known: then every start counts as the first one after a power cut.
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        id.map(|id| id.trim().to_owned()).unwrap_or_else(|_| format!("unknown-{}", std::process::id()))
+    }
 }
 
 fn entry(path: &Path, meta: &std::fs::Metadata) -> Entry {
@@ -140,9 +150,12 @@ fn entry(path: &Path, meta: &std::fs::Metadata) -> Entry {
 }
 
 impl Opened {
-    /// Not with O_APPEND: splice(2) refuses such a file.
+    /// Not with O_APPEND: splice(2) refuses such a file. Only one handle at a time writes to a file, so once is enough.
     fn to_end(&self) -> Result<()> {
-        std::io::Seek::seek(&mut &self.file, std::io::SeekFrom::End(0)).map_err(|e| self.failed("seek", &e))?;
+        if !self.at_end.load(Ordering::Relaxed) {
+            std::io::Seek::seek(&mut &self.file, std::io::SeekFrom::End(0)).map_err(|e| self.failed("seek", &e))?;
+            self.at_end.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -192,6 +205,7 @@ impl File for Opened {
     }
 
     fn truncate(&self, len: u64) -> Result<()> {
+        self.at_end.store(false, Ordering::Relaxed);
         self.file.set_len(len).map_err(|e| self.failed("truncate", &e))
     }
 
@@ -224,5 +238,24 @@ impl File for Opened {
             return Some(false);
         }
         (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
+    }
+
+    fn map(&self, words: usize) -> Result<Slate> {
+        let len = words * size_of::<u64>();
+        if self.len()? < len as u64 {
+            // A page without room on the disk would end the process at its first use (SIGBUS).
+            let none = nix::fcntl::FallocateFlags::empty();
+            match nix::fcntl::fallocate(&self.file, none, 0, i64::try_from(len).unwrap_or(i64::MAX)) {
+                Err(nix::errno::Errno::EOPNOTSUPP) => {
+                    self.file.write_all_at(&vec![0; len], 0).map_err(|e| self.failed("write", &e))?
+                }
+                other => other.map_err(|e| self.failed("allocate", &e.into()))?,
+            }
+        }
+        Slate::map(&self.file, words, &self.path)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 }

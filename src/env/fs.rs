@@ -1,5 +1,6 @@
 //! The door to the disk: what the program asks of a file system, and the one order in which a file becomes visible.
 
+use super::slate::Slate;
 use crate::error::{Kind, Result};
 use chrono::{DateTime, Utc};
 use std::os::fd::BorrowedFd;
@@ -69,6 +70,8 @@ pub trait Fs: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> Result<()>;
     /// Space on the file system that holds `dir`.
     fn space(&self, dir: &Path) -> Result<Space>;
+    /// Which life of the system it is (proc(5), `boot_id`), without blanks: what was not synced does not outlive it.
+    fn boot(&self) -> String;
 }
 
 /// An open file.
@@ -101,6 +104,12 @@ pub trait File: Send + Sync {
     fn id(&self) -> Result<FileId>;
     /// Whether some process, also this one, has the file open for writing; `None` where the system can't tell.
     fn has_writer(&self) -> Option<bool>;
+    /// Makes the file `words` words of 8 bytes long, with room on the disk for all of them, and maps it.
+    fn map(&self, words: usize) -> Result<Slate>;
+    /// The descriptor, where there is one, to be handed to another process.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Appends all of `data`.

@@ -47,18 +47,23 @@ impl Input {
         Self { fd, pipe }
     }
 
+    /// Another handle of the same input.
+    pub fn again(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(|e| Error::io("open", "standard input", &e))?;
+        Ok(Self { fd, pipe: self.pipe })
+    }
+
     /// The pipe's size in bytes; `None` if the input is no pipe.
     pub fn pipe_size(&self) -> Option<usize> {
         self.pipe
     }
 
-    /// Which pipe it is: device and inode number, and the system's boot (proc(5), `boot_id`). A later life that is given
-    /// the same pipe goes on in the same stream of bytes. `None` if the input is no pipe.
+    /// Which pipe it is: device and inode number, without blanks. A later process that is given the same pipe, in the same
+    /// life of the system, goes on in the same stream of bytes. `None` if the input is no pipe.
     pub fn identity(&self) -> Option<String> {
         self.pipe?;
         let stat = nix::sys::stat::fstat(&self.fd).ok()?;
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(format!("{}:{} {}", stat.st_dev, stat.st_ino, boot.trim()))
+        Some(format!("{}:{}", stat.st_dev, stat.st_ino))
     }
 
     /// Waits until there is something to do, or `timeout` is over (`None`: for ever).

@@ -7,10 +7,13 @@ pub mod clock;
 pub mod directory;
 pub mod disk;
 pub mod fs;
+pub mod guard;
 pub mod input;
 pub mod metadata;
+pub mod replies;
 pub mod s3;
 pub mod signals;
+pub mod slate;
 pub mod store;
 
 use std::sync::Arc;

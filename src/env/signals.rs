@@ -3,9 +3,11 @@
 
 use crate::error::{Error, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +49,36 @@ impl Signals {
         self.next()
     }
 
+    /// Waits for the next signal, for a bell, or for `timeout` to pass.
+    pub fn wait_with(&self, bell: &Bell, timeout: Duration) -> Option<Asked> {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(bell.0.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(timeout + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut fds, timeout);
+        self.next()
+    }
+
     /// The next signal that is pending.
     pub fn next(&self) -> Option<Asked> {
         let info = self.0.read_signal().ok()??;
         let number = i32::try_from(info.ssi_signo).ok()?;
         ASKED.iter().find(|(signal, _)| *signal as i32 == number).map(|(_, asked)| *asked)
+    }
+}
+
+/// Wakes up who waits for signals (eventfd(2)).
+pub struct Bell(EventFd);
+
+impl Bell {
+    /// A bell that has not been rung.
+    pub fn new() -> Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        EventFd::from_value_and_flags(0, flags).map(Self).map_err(|e| Error::io("create", "an event", &e.into()))
+    }
+
+    /// Rings it, for good.
+    pub fn ring(&self) {
+        // Full is rung.
+        let _ = self.0.write(1);
     }
 }
 

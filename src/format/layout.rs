@@ -5,7 +5,8 @@
 //! DIR/archive/NAME.gz             compressed, whole, waiting or kept
 //! DIR/archive/.uploaded/NAME.gz   its receipt
 //! DIR/.logjam/seal/NAME           the hour file has ended: its seal
-//! DIR/.logjam/input/NAME          which pipe an open hour file is fed from
+//! DIR/.logjam/input/NAME          what an open hour file is fed from: its mark
+//! DIR/.logjam/session/TOKEN       where the dialogue with a daemon stands
 //! DIR/.logjam/work/NAME.gz        an archive in the making; any small file before it gets its final name
 //! DIR/.logjam/upload/NAME.gz      journal of an upload in parts
 //! ```
@@ -86,9 +87,19 @@ impl Layout {
         self.private().join("input")
     }
 
-    /// Which pipe an open hour file is fed from.
+    /// The mark of an open hour file.
     pub fn input(&self, name: &LogName) -> PathBuf {
         self.inputs().join(name.to_string())
+    }
+
+    /// The directory of sessions.
+    pub fn sessions(&self) -> PathBuf {
+        self.private().join("session")
+    }
+
+    /// The record of a session.
+    pub fn session(&self, token: &str) -> PathBuf {
+        self.sessions().join(token)
     }
 
     /// The directory of unfinished work.

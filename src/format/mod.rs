@@ -4,7 +4,9 @@
 pub mod journal;
 pub mod key;
 pub mod layout;
+pub mod mark;
 pub mod name;
 pub mod period;
 pub mod receipt;
 pub mod seal;
+pub mod session;

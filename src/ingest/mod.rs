@@ -5,6 +5,8 @@
 //! the thread naps, so that the next one finds more. That halves the cost for both sides; with a small pipe it would only
 //! stall the writer.
 
+pub mod dialogue;
+
 use crate::env::Env;
 use crate::env::input::{Input, PIPE_SIZE};
 use crate::env::signals::{Asked, Signals};

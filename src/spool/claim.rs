@@ -1,11 +1,14 @@
 //! Which file a process writes to: one that it continues, or one whose name was never used.
 
+use super::Settings;
 use super::hour::Hour;
-use super::{Settings, seal};
+use super::session::{Place, Session};
+use super::tail::{self, Tail};
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, append_all, locked, read_whole};
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::{GZIP, Layout, ZSTD};
+use crate::format::mark::Mark;
 use crate::format::name::{LogName, token};
 use crate::format::period::Period;
 use std::path::PathBuf;
@@ -15,14 +18,14 @@ use std::sync::Arc;
 const TRIES: u32 = 16;
 
 /// The newest file of this stream that nobody owns, that has not ended, and that is of this period or ends inside a line
-/// of the same input. One that ends inside a line of another pipe is left to that; a line whose input has ended is
+/// of the same pipe. One that ends inside a line of another pipe is left to that; a line whose input has ended is
 /// completed: what comes now is not its rest.
 pub(super) fn continued(
     env: &Env,
     layout: &Layout,
     settings: &Settings,
     period: Period,
-    input: Option<&str>,
+    ours: &Mark,
 ) -> Result<Option<Hour>> {
     let mut names: Vec<LogName> = (env.fs.list(layout.dir())?.into_iter())
         .filter(|entry| entry.kind == EntryKind::File)
@@ -33,66 +36,107 @@ pub(super) fn continued(
     names.sort_by_key(|name| (name.stamp(), name.extension().len(), name.extension().to_owned()));
     for name in names.into_iter().rev() {
         let path = layout.hour(&name);
-        let mark = mark(env, layout, &name)?;
-        let fed = input.is_some() && mark.as_deref() == input;
+        let theirs = mark(env, layout, &name)?;
+        let fed = theirs.as_ref().is_some_and(|theirs| theirs.same_pipe(ours));
         if name.stamp() != period.start && !fed {
             continue;
         }
+        if is_lived_in(env, layout, theirs.as_ref(), &ours.boot, ours.session.as_deref())? {
+            continue;
+        }
         let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { continue };
-        let partial = seal::ends_inside_a_line(&*file)?;
+        let mut tail = tail::examine(&*file, theirs.as_ref(), &ours.boot)?;
         // Looked at under the lock: whoever sealed it had the lock then.
         // A file that a life made and died before it saw that the name was used is left to recovery.
-        if used(env, layout, &name)? || (name.stamp() != period.start && !partial) {
+        if used(env, layout, &name)? || (name.stamp() != period.start && tail == Tail::Whole) {
             continue;
         }
         // The rest of that line may still come, by its own pipe.
-        if partial && !fed && mark.is_some() {
+        if tail == Tail::Inside && !fed && waits(theirs.as_ref(), &ours.boot) {
             continue;
         }
-        if partial && !fed {
+        while let Tail::Torn(keep) = tail {
+            tail::cut(&*file, &path, keep)?;
+            tail = tail::examine(&*file, theirs.as_ref(), &ours.boot)?;
+        }
+        if tail == Tail::Inside && !fed {
             append_all(&*file, b"\n")?;
         }
-        if !fed {
-            set_mark(env, layout, &name, input)?;
+        if theirs.as_ref() != Some(ours) {
+            set_mark(env, layout, &name, ours)?;
         }
         let period = Period::from_start(name.stamp(), settings.every);
-        return Ok(Some(Hour::continued(name, period, file, env.clock.steady(), partial && fed)));
+        let partial = tail == Tail::Inside && fed;
+        return Hour::continued(name, period, file, env.clock.steady(), partial).map(Some);
     }
     Ok(None)
 }
 
-/// Which input a file is fed from, as far as it is known.
-fn mark(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<String>> {
+/// The file that a session of ours was appending to when its process died: nobody else has touched it since.
+pub(super) fn reopened(env: &Env, layout: &Layout, settings: &Settings, place: &Place) -> Result<Option<Hour>> {
+    let Some(name) = LogName::parse(&place.name) else { return Ok(None) };
+    let path = layout.hour(&name);
+    let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { return Ok(None) };
+    if file.id()? != place.id || used(env, layout, &name)? {
+        return Ok(None);
+    }
+    let partial = tail::ends_inside_a_line(&*file)?;
+    let period = Period::from_start(name.stamp(), settings.every);
+    Hour::continued(name, period, file, env.clock.steady(), partial).map(Some)
+}
+
+/// What a file is fed from, as far as it is known.
+pub(super) fn mark(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<Mark>> {
     match read_whole(&*env.fs, &layout.input(name)) {
-        Ok(data) => Ok(String::from_utf8(data).ok()),
+        Ok(data) => Ok(Mark::parse(&data)),
         Err(e) if e.kind == Kind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Not synced: a pipe does not outlive the system.
-fn set_mark(env: &Env, layout: &Layout, name: &LogName, input: Option<&str>) -> Result<()> {
-    let path = layout.input(name);
-    env.fs.remove(&path)?;
-    match input {
-        Some(input) => append_all(&*env.fs.create(&path)?, input.as_bytes()),
-        None => Ok(()),
+/// Whether another session than `own` feeds a file and lives, although the file has no lock: its next worker takes it up in
+/// a moment.
+pub(super) fn is_lived_in(
+    env: &Env,
+    layout: &Layout,
+    theirs: Option<&Mark>,
+    boot: &str,
+    own: Option<&str>,
+) -> Result<bool> {
+    match theirs {
+        Some(Mark { session: Some(token), boot: life, .. }) if *life == boot && Some(token.as_str()) != own => {
+            Session::is_alive(env, layout, token)
+        }
+        _ => Ok(false),
     }
 }
 
+/// Whether the rest of a line may still come by another pipe.
+pub(super) fn waits(theirs: Option<&Mark>, boot: &str) -> bool {
+    theirs.is_some_and(|mark| mark.pipe.is_some() && mark.boot == boot && mark.session.is_none())
+}
+
+/// Says what feeds a file from now on. On the disk at once only where lines are confirmed: after a power cut it tells that
+/// an unfinished one at the file's end was not.
+pub(super) fn set_mark(env: &Env, layout: &Layout, name: &LogName, ours: &Mark) -> Result<()> {
+    let path = layout.input(name);
+    env.fs.remove(&path)?;
+    let file = env.fs.create(&path)?;
+    append_all(&*file, ours.to_string().as_bytes())?;
+    if ours.session.is_some() {
+        file.sync()?;
+        env.fs.sync_dir(&layout.inputs())?;
+    }
+    Ok(())
+}
+
 /// A new file for `period`: the plain name if it was never used, else one with a token.
-pub(super) fn begun(
-    env: &Env,
-    layout: &Layout,
-    settings: &Settings,
-    period: Period,
-    input: Option<&str>,
-) -> Result<Hour> {
+pub(super) fn begun(env: &Env, layout: &Layout, settings: &Settings, period: Period, ours: &Mark) -> Result<Hour> {
     let mut tag = None;
     for _ in 0..TRIES {
         let name = LogName::hour(&settings.prefix, period.start, &settings.suffix, tag.as_deref());
         if let Some(file) = create(env, layout, &name)? {
-            set_mark(env, layout, &name, input)?;
+            set_mark(env, layout, &name, ours)?;
             return Ok(Hour::new(name, period, file, env.clock.steady()));
         }
         tag = Some(token(env.clock.now(), fastrand::u32(..)));

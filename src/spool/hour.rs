@@ -1,6 +1,6 @@
 //! One open hour file.
 
-use super::seal::ends_inside_a_line;
+use super::tail::ends_inside_a_line;
 use crate::env::fs::{File, Fs};
 use crate::error::Result;
 use crate::format::layout::Layout;
@@ -16,6 +16,10 @@ pub struct Hour {
     name: LogName,
     period: Period,
     file: Arc<dyn File>,
+    /// Bytes.
+    len: u64,
+    /// Whether the session's record names it.
+    recorded: bool,
     partial: bool,
     first: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
@@ -25,14 +29,44 @@ pub struct Hour {
 impl Hour {
     /// An empty file, locked.
     pub(super) fn new(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
-        Self { name, period, file, partial: false, first: None, last: None, touched: now }
+        Self { name, period, file, len: 0, recorded: false, partial: false, first: None, last: None, touched: now }
     }
 
     /// A file of an earlier life, locked; `partial` if its last line goes on.
-    pub(super) fn continued(name: LogName, period: Period, file: Arc<dyn File>, now: Instant, partial: bool) -> Self {
+    pub(super) fn continued(
+        name: LogName,
+        period: Period,
+        file: Arc<dyn File>,
+        now: Instant,
+        partial: bool,
+    ) -> Result<Self> {
         let mut hour = Self::new(name, period, file, now);
+        hour.len = hour.file.len()?;
         hour.partial = partial;
-        hour
+        Ok(hour)
+    }
+
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the session's record names it.
+    pub(super) fn recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Notes that it does.
+    pub(super) fn set_recorded(&mut self) {
+        self.recorded = true;
+    }
+
+    /// Cuts it to `len` bytes, the end of a line.
+    pub(super) fn truncate(&mut self, len: u64) -> Result<()> {
+        self.file.truncate(len)?;
+        self.len = len;
+        self.partial = false;
+        Ok(())
     }
 
     /// The file's name.
@@ -63,6 +97,7 @@ impl Hour {
     /// Appends what the system takes of `data` (not empty): how many bytes that was.
     pub(super) fn append(&mut self, data: &[u8], now: DateTime<Utc>, steady: Instant) -> Result<usize> {
         let n = self.file.append(data)?;
+        self.len += n as u64;
         self.partial = data[n - 1] != b'\n';
         self.arrived(now, steady);
         Ok(n)
@@ -77,7 +112,8 @@ impl Hour {
         steady: Instant,
     ) -> Result<Option<usize>> {
         let moved = self.file.splice_from(pipe, most)?;
-        if moved.is_some_and(|n| n > 0) {
+        if let Some(n) = moved.filter(|n| *n > 0) {
+            self.len += n as u64;
             // Until the last byte is known the line counts as unfinished: that only delays the file's end.
             self.partial = true;
             self.arrived(now, steady);

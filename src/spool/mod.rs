@@ -5,10 +5,15 @@
 //! running period that nobody owns is continued, every other one is sealed by [`seal::recover`].
 
 mod claim;
+mod confirm;
 mod hour;
+pub mod proof;
+mod resend;
 pub mod reserve;
 pub mod seal;
+pub mod session;
 mod sync;
+mod tail;
 
 pub use hour::Hour;
 pub use sync::SyncPolicy;
@@ -17,9 +22,13 @@ use crate::env::Env;
 use crate::env::input::Input;
 use crate::error::{Error, Result};
 use crate::format::layout::Layout;
+use crate::format::mark::Mark;
 use crate::format::period::Period;
 use crate::format::seal::Ended;
+use resend::Resends;
+use session::Session;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use sync::Syncer;
 
@@ -53,7 +62,14 @@ pub struct Spool {
     env: Env,
     layout: Layout,
     settings: Settings,
-    input: Option<String>,
+    mark: Mark,
+    /// Where lines are confirmed one by one: the dialogue, and what may come again.
+    session: Option<Arc<Session>>,
+    resends: Option<Resends>,
+    /// Length of the open file at the last commit.
+    committed: u64,
+    /// A file that ended in the middle of a transaction could not be made durable.
+    unsynced: Option<Error>,
     handover: Handover,
     open: Option<Hour>,
     /// Whether a file to continue was looked for.
@@ -67,21 +83,29 @@ pub struct Spool {
 
 impl Spool {
     /// Opens the spool: continues the running period's file if there is one that nobody owns. The directories of
-    /// `layout` must stand. `input`: which pipe feeds it, as [`Input::identity`].
+    /// `layout` must stand. `pipe`: which pipe feeds it, as [`Input::identity`]. `session`: the dialogue, if lines are
+    /// confirmed one by one.
     pub fn open(
         env: Env,
         layout: Layout,
         settings: Settings,
-        input: Option<String>,
+        pipe: Option<String>,
+        session: Option<Arc<Session>>,
         handover: Handover,
     ) -> Result<Self> {
         let syncer = Syncer::start(settings.sync, &env, &layout)?;
         let peeked = vec![0; PEEK];
+        let mark =
+            Mark { pipe, boot: env.fs.boot(), session: session.as_deref().map(|session| session.token().to_owned()) };
         let mut spool = Self {
             env,
             layout,
             settings,
-            input,
+            mark,
+            session,
+            resends: None,
+            committed: 0,
+            unsynced: None,
             handover,
             open: None,
             looked: false,
@@ -100,7 +124,11 @@ impl Spool {
     fn look(&mut self) -> Result<()> {
         if !self.looked {
             let period = Period::of(self.env.clock.now(), self.settings.every);
-            self.open = claim::continued(&self.env, &self.layout, &self.settings, period, self.input.as_deref())?;
+            self.look_back()?;
+            if self.open.is_none() {
+                self.open = claim::continued(&self.env, &self.layout, &self.settings, period, &self.mark)?;
+            }
+            self.committed = self.open.as_ref().map_or(0, Hour::len);
             self.looked = true;
         }
         Ok(())
@@ -164,6 +192,7 @@ impl Spool {
     pub fn tick(&mut self) {
         let Some(open) = &self.open else { return };
         if let Some(ended) = self.over(open)
+            && !(open.partial() && self.session.is_some())
             && (!open.partial() || self.env.clock.steady().duration_since(open.touched()) >= PARTIAL_LINE_GRACE)
         {
             self.end(ended);
@@ -190,6 +219,13 @@ impl Spool {
     pub fn end(&mut self, ended: Ended) {
         self.asked = None;
         if let Some(hour) = self.open.take() {
+            if self.settings.sync == SyncPolicy::Commit
+                && let Err(e) = self.syncer.force(hour.file())
+            {
+                // The commit that is due will tell.
+                self.unsynced = Some(e);
+            }
+            self.committed = 0;
             self.syncer.forget();
             (self.handover)(hour, ended);
         }
@@ -202,7 +238,8 @@ impl Spool {
             && over
         {
             // That input has ended: no line of it goes on.
-            self.env.fs.remove(&self.layout.input(hour.name()))?;
+            let over = Mark { pipe: None, ..self.mark.clone() };
+            claim::set_mark(&self.env, &self.layout, hour.name(), &over)?;
         }
         match self.open.take() {
             Some(hour) if self.settings.sync != SyncPolicy::Never => hour.make_durable(&*self.env.fs, &self.layout),
@@ -247,8 +284,7 @@ impl Spool {
             Some(hour) => Ok(hour),
             none => {
                 let period = Period::of(self.env.clock.now(), self.settings.every);
-                let input = self.input.as_deref();
-                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period, input)?))
+                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period, &self.mark)?))
             }
         }
     }
@@ -265,12 +301,17 @@ impl Spool {
         }
     }
 
-    fn wait_after(&mut self, e: &Error) {
+    /// Says a fault of the intake, once, and that it waits.
+    pub fn complain(&mut self, e: &Error) {
         let text = e.to_string();
         if self.fault.as_ref() != Some(&text) {
             tracing::error!("{e}; intake waits and tries again, nothing is dropped");
             self.fault = Some(text);
         }
+    }
+
+    fn wait_after(&mut self, e: &Error) {
+        self.complain(e);
         self.env.clock.nap(WRITE_RETRY);
     }
 }

@@ -2,6 +2,8 @@
 //! newline, the content, the name of the hour file, the seal.
 
 use super::hour::Hour;
+use super::tail::{self, Tail, ends_inside_a_line};
+use super::{claim, resend};
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, append_all, locked, publish_bytes, read_whole};
 use crate::error::{Kind, Result};
@@ -23,8 +25,18 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
 /// the running period or followed by a newer one. Returns how many there were; files of the living are left alone.
-/// `last`: nobody comes after this life, so that nothing waits any more.
-pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration, last: bool) -> Result<usize> {
+/// `own`: the session of this process. `last`: nobody comes after this life, so that nothing waits any more.
+pub fn recover(
+    env: &Env,
+    layout: &Layout,
+    prefix: &str,
+    every: Duration,
+    own: Option<&str>,
+    last: bool,
+) -> Result<usize> {
+    // Before a file goes that tells what became of a session's last line.
+    resend::settle(env, layout)?;
+    let boot = env.fs.boot();
     let mut names: Vec<LogName> = (env.fs.list(layout.dir())?.into_iter())
         .filter(|entry| entry.kind == EntryKind::File)
         .filter_map(|entry| LogName::parse(&entry.name))
@@ -44,7 +56,7 @@ pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration, last: 
         }
         // A line that has begun waits for its pipe to come back with another process, as long as its period lasts.
         let waits = !last && Period::from_start(name.stamp(), every).end > now;
-        match recover_one(env, layout, name, waits) {
+        match recover_one(env, layout, name, &boot, own, waits) {
             Ok(done) => sealed += usize::from(done),
             Err(e) => tracing::warn!("{e}; tried again later"),
         }
@@ -52,7 +64,7 @@ pub fn recover(env: &Env, layout: &Layout, prefix: &str, every: Duration, last: 
     Ok(sealed)
 }
 
-fn recover_one(env: &Env, layout: &Layout, name: &LogName, waits: bool) -> Result<bool> {
+fn recover_one(env: &Env, layout: &Layout, name: &LogName, boot: &str, own: Option<&str>, waits: bool) -> Result<bool> {
     if is_sealed(env, layout, name)? {
         return Ok(false);
     }
@@ -62,16 +74,24 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName, waits: bool) -> Resul
     if is_sealed(env, layout, name)? || file.has_writer() == Some(true) {
         return Ok(false);
     }
-    let partial = ends_inside_a_line(&*file)?;
-    if partial && waits && env.fs.stat(&layout.input(name))?.is_some() {
+    let mark = claim::mark(env, layout, name)?;
+    if claim::is_lived_in(env, layout, mark.as_ref(), boot, own)? {
         return Ok(false);
+    }
+    let mut tail = tail::examine(&*file, mark.as_ref(), boot)?;
+    if tail == Tail::Inside && waits && claim::waits(mark.as_ref(), boot) {
+        return Ok(false);
+    }
+    while let Tail::Torn(keep) = tail {
+        tail::cut(&*env.fs.open(&path)?, &path, keep)?;
+        tail = tail::examine(&*file, mark.as_ref(), boot)?;
     }
     if file.is_empty()? {
         env.fs.remove(&path)?;
         env.fs.remove(&layout.input(name))?;
         return Ok(false);
     }
-    if partial {
+    if tail == Tail::Inside {
         append_all(&*env.fs.open(&path)?, b"\n")?;
         tracing::info!("{}: the last line had no newline and got one", path.display());
     }
@@ -102,11 +122,4 @@ fn is_sealed(env: &Env, layout: &Layout, name: &LogName) -> Result<bool> {
         Err(e) if e.kind == Kind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
-}
-
-/// Whether the last byte is something other than a newline.
-pub(super) fn ends_inside_a_line(file: &dyn File) -> Result<bool> {
-    let len = file.len()?;
-    let mut last = [0];
-    Ok(len > 0 && file.read_at(&mut last, len - 1)? == 1 && last != *b"\n")
 }

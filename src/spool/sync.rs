@@ -17,6 +17,8 @@ const SHARE: f64 = 0.75;
 pub enum SyncPolicy {
     /// Before the next one is read.
     Message,
+    /// Before a transaction counts as committed.
+    Commit,
     /// At most that long after they came.
     Within(Duration),
     /// When their file ends.
@@ -25,7 +27,8 @@ pub enum SyncPolicy {
 
 #[derive(Default)]
 struct State {
-    dirty: Option<Arc<dyn File>>,
+    /// Written to since their last sync: the current file, and perhaps the one before it.
+    dirty: Vec<Arc<dyn File>>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
@@ -73,11 +76,11 @@ impl Syncer {
     /// and to write it again would double it.
     pub(super) fn written(&mut self, file: &Arc<dyn File>) {
         match self.policy {
-            SyncPolicy::Never => {}
+            SyncPolicy::Never | SyncPolicy::Commit => {}
             SyncPolicy::Within(_) => {
                 let mut state = self.shared.lock();
-                if state.dirty.is_none() {
-                    state.dirty = Some(Arc::clone(file));
+                if !state.dirty.last().is_some_and(|last| Arc::ptr_eq(last, file)) {
+                    state.dirty.push(Arc::clone(file));
                     self.shared.wake.notify_one();
                 }
             }
@@ -89,17 +92,20 @@ impl Syncer {
         }
     }
 
+    /// Makes a file durable now.
+    pub(super) fn force(&mut self, file: &Arc<dyn File>) -> Result<()> {
+        force(&self.env, &self.layout, file, &mut self.named)
+    }
+
     /// Whether a sync of this file failed: nothing more should be written to it.
     pub(super) fn failed(&self, file: &Arc<dyn File>) -> bool {
         self.policy != SyncPolicy::Never
             && self.shared.lock().failed.as_ref().is_some_and(|failed| Arc::ptr_eq(failed, file))
     }
 
-    /// The current file is handed over: its end makes it durable.
+    /// The current file is handed over. Its end makes it durable, or the sync that is due, whichever comes first.
     pub(super) fn forget(&mut self) {
-        let mut state = self.shared.lock();
-        state.dirty = None;
-        state.failed = None;
+        self.shared.lock().failed = None;
         self.named = None;
     }
 
@@ -117,7 +123,7 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
     let mut named: Option<Weak<dyn File>> = None;
     loop {
         let mut state = shared.lock();
-        while state.dirty.is_none() && !state.stop {
+        while state.dirty.is_empty() && !state.stop {
             state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.stop {
@@ -125,9 +131,11 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
         }
         drop(state);
         env.clock.nap(interval.mul_f64(SHARE));
-        let Some(file) = shared.lock().dirty.take() else { continue };
-        if !make_durable(env, layout, &file, &mut named) {
-            shared.lock().failed = Some(file);
+        let files = std::mem::take(&mut shared.lock().dirty);
+        for file in files {
+            if !make_durable(env, layout, &file, &mut named) {
+                shared.lock().failed = Some(file);
+            }
         }
     }
 }
@@ -135,14 +143,20 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 /// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
 /// dropped what it could not write, so that a second try proves nothing.
 fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Weak<dyn File>>) -> bool {
-    let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
-    let done = file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) });
-    match done {
-        Ok(()) => *named = Some(Arc::downgrade(file)),
+    match force(env, layout, file, named) {
+        Ok(()) => true,
         Err(e) => {
             tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
-            return false;
+            false
         }
     }
-    true
+}
+
+fn force(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Weak<dyn File>>) -> Result<()> {
+    let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
+    file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) })?;
+    if !known {
+        *named = Some(Arc::downgrade(file));
+    }
+    Ok(())
 }

@@ -191,7 +191,7 @@ impl<'a> Life<'a> {
         let handover = Box::new(move |hour, why| ended.lock().unwrap().push((hour, why)));
         let (env, layout) = (self.archive.env.clone(), self.archive.layout.clone());
         let input = self.input.as_ref().map(|input| format!("{input}-{writer}"));
-        self.writers[writer] = Some(Spool::open(env, layout, self.spool.clone(), input, handover).unwrap());
+        self.writers[writer] = Some(Spool::open(env, layout, self.spool.clone(), input, None, handover).unwrap());
         self.on()
     }
 
@@ -243,7 +243,7 @@ impl<'a> Life<'a> {
             failed += usize::from(done.is_err());
             done.is_err()
         });
-        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, false).is_err());
+        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, None, false).is_err());
         let mut offered = Vec::new();
         match archive.pass(|name| offered.extend(name.cloned())) {
             Ok(pass) => failed += pass.failed.len() + pass.busy,

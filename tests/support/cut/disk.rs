@@ -4,13 +4,17 @@ use super::{Manual, Mistake, Power, Survivor, refused};
 use chrono::{DateTime, Utc};
 use logjam::env::clock::Clock;
 use logjam::env::fs::{Entry, EntryKind, File, FileId, Fs, Space};
+use logjam::env::slate::Slate;
 use logjam::error::Result;
 use nix::libc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const ROOT: u64 = 1;
+/// Of what is mapped, no more than these words are used here.
+const USED_WORDS: usize = 256;
 /// Size of the file system, in bytes.
 const SIZE: u64 = 1 << 40;
 
@@ -31,6 +35,8 @@ struct State {
     last: u64,
     /// Changes of names that are not durable, in their order.
     pending: Vec<Change>,
+    /// How often the power was cut.
+    boots: u64,
 }
 
 #[derive(Clone)]
@@ -50,6 +56,8 @@ struct Node {
     writers: usize,
     /// The change that made its newest durable name.
     named: u64,
+    /// What is mapped, and how long it is.
+    slate: Option<(Slate, usize)>,
 }
 
 #[derive(Clone)]
@@ -75,7 +83,7 @@ impl Write {
 
 impl Node {
     fn new(body: Body, modified: DateTime<Utc>) -> Self {
-        Self { body, modified, lock: None, writers: 0, named: 0 }
+        Self { body, modified, lock: None, writers: 0, named: 0, slate: None }
     }
 
     fn dir(modified: DateTime<Utc>) -> Self {
@@ -137,8 +145,18 @@ impl State {
         for node in state.nodes.values_mut() {
             node.lock = None;
             node.writers = 0;
+            // Of shared memory a power cut leaves nothing; a copy, since other stories go on from here as well.
+            node.slate = node.slate.take().map(|(slate, words)| {
+                let copy = Slate::memory(words);
+                if how == Survivor::Killed {
+                    let both = copy.words().iter().zip(slate.words()).take(USED_WORDS);
+                    both.for_each(|(to, from)| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed));
+                }
+                (copy, words)
+            });
         }
         if how != Survivor::Killed {
+            state.boots += 1;
             let mut coin = Coin::new(how);
             state.settle_names(&mut coin);
             for node in state.nodes.values_mut() {
@@ -271,7 +289,7 @@ impl MemFs {
     pub fn new(dirs: &[&str], power: Arc<Power>, clock: Arc<Manual>, mistake: Mistake) -> Arc<Self> {
         let now = clock.now();
         let root = BTreeMap::from([(ROOT, Node::dir(now))]);
-        let mut state = State { nodes: root, last: ROOT, pending: Vec::new() };
+        let mut state = State { nodes: root, last: ROOT, pending: Vec::new(), boots: 1 };
         for dir in dirs {
             let (parent, name) = state.place("mkdir", Path::new(dir)).unwrap();
             let node = state.number();
@@ -456,6 +474,10 @@ impl Fs for MemFs {
         });
         Ok(Space { total: SIZE, free: SIZE - used.sum::<u64>() })
     }
+
+    fn boot(&self) -> String {
+        format!("boot-{}", self.0.lock().boots)
+    }
 }
 
 struct Handle {
@@ -513,10 +535,16 @@ impl File for Handle {
 
     fn len(&self) -> Result<u64> {
         self.call("len", false)?;
-        self.with(|node| match &node.body {
-            Body::File { data, .. } => Ok(data.len() as u64),
-            Body::Dir { .. } => Ok(0),
+        self.with(|node| match (&node.body, &node.slate) {
+            (_, Some((_, words))) => Ok(*words as u64 * 8),
+            (Body::File { data, .. }, None) => Ok(data.len() as u64),
+            (Body::Dir { .. }, None) => Ok(0),
         })
+    }
+
+    fn map(&self, words: usize) -> Result<Slate> {
+        self.call("map", true)?;
+        Ok(self.with(|node| node.slate.get_or_insert_with(|| (Slate::memory(words), words)).0.clone()))
     }
 
     fn sync(&self) -> Result<()> {

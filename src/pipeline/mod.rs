@@ -1,6 +1,8 @@
 //! Wires the rooms of `logjam pipe`: the intake on the calling thread, the archivist (seal, recover, pack, retire) and the
 //! uploader on threads of their own. The intake never waits for either.
 
+mod confirm;
+
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Pass};
 use crate::config::check_dir;
@@ -8,10 +10,12 @@ use crate::env::input::Input;
 use crate::env::signals::{Asked, Signals};
 use crate::error::{Class, Error, Result};
 use crate::format::seal::Ended;
+use crate::ingest::dialogue::Mode;
 use crate::ingest::{self, End, Sink};
 use crate::log::LogFile;
 use crate::spool::reserve::Reserve;
 use crate::spool::{self, Handover, Hour, Spool};
+use confirm::Speech;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -38,6 +42,8 @@ pub struct Pipe {
     pub spool: spool::Settings,
     /// Free space never used up, in bytes; `None`: the default.
     pub reserve: Option<u64>,
+    /// Whether messages are confirmed, or told apart by their identity: how. `None`: bytes as they come.
+    pub dialogue: Option<Mode>,
     /// At the end of the input: end the open file too, and archive everything.
     pub once: bool,
     /// The program's own log file, to be reopened on SIGHUP.
@@ -68,58 +74,39 @@ pub fn run(
     signals: &Signals,
     start_uploader: impl Fn() -> Result<Option<Uploader>> + Send + 'static,
 ) -> Result<Left> {
-    let env = pipe.archive.env.clone();
     let (sender, events) = sync_channel(ENDED_LIMIT);
+    let dialogue = pipe.dialogue.clone().map(|mode| Speech::begin(&pipe, mode)).transpose()?;
+    let session = dialogue.as_ref().map(|speech| Arc::clone(&speech.session));
+    let own = session.as_deref().map(|session| session.token().to_owned());
     let spool = Spool::open(
-        env.clone(),
+        pipe.archive.env.clone(),
         pipe.archive.layout.clone(),
         pipe.spool.clone(),
         input.identity(),
+        session,
         handover(sender.clone()),
     )?;
-    let reserve = Reserve::new(env.clone(), pipe.archive.layout.dir(), pipe.reserve);
-    let mut intake = Intake {
-        spool,
-        reserve,
+    let room = Room {
+        reserve: Reserve::new(pipe.archive.env.clone(), pipe.archive.layout.dir(), pipe.reserve),
         pressed: Arc::clone(&pipe.archive.pressed),
         archivist: sender.clone(),
-        log: pipe.log.clone(),
     };
-    let (report, reports) = sync_channel(1);
-    let archivist = Archivist {
-        pipe: pipe.archive.clone(),
-        spool: pipe.spool.clone(),
-        events,
-        waiting: Vec::new(),
-        finishing: false,
+    let reports = start_archivist(&pipe, own, events, start_uploader)?;
+    let (read, spool) = match dialogue {
+        None => {
+            let mut intake = Intake { spool, room, log: pipe.log.clone() };
+            let read = ingest::run(&pipe.archive.env, input, Some(signals), &mut intake);
+            (read, Some(intake.spool))
+        }
+        Some(speech) => speech.run(&pipe, input, signals, spool, room),
     };
-    let once = pipe.once;
-    std::thread::Builder::new()
-        .name("archive".into())
-        .spawn(move || {
-            // Short of file descriptors, say: the hours wait on the disk meanwhile.
-            let mut said = String::new();
-            let uploader = loop {
-                match start_uploader() {
-                    Ok(uploader) => break uploader,
-                    Err(e) if e.to_string() == said => {}
-                    Err(e) => {
-                        said = e.to_string();
-                        tracing::warn!("{e}; archives wait on the disk, and it is tried again every second");
-                    }
-                }
-                archivist.pipe.env.clock.nap(START_RETRY);
-            };
-            let left = archivist.run(uploader.as_ref(), once);
-            let _ = report.send((left, uploader));
-        })
-        .map_err(|e| Error::io("start", "the archive thread", &e))?;
-    let read = ingest::run(&env, input, Some(signals), &mut intake);
-    if pipe.once {
-        intake.spool.end(Ended::Input);
-    } else {
+    if !pipe.once {
         pipe.archive.leaving.store(true, Ordering::Relaxed);
-        intake.spool.park(matches!(read, Ok(End::Input)))?;
+    }
+    match spool {
+        Some(mut spool) if pipe.once => spool.end(Ended::Input),
+        Some(spool) => spool.park(matches!(read, Ok(End::Input)))?,
+        None => {}
     }
     let _ = sender.send(Event::Finish);
     let left = if pipe.once { finish(&reports, signals) } else { leave(&reports) };
@@ -128,6 +115,43 @@ pub fn run(
         pipe.archive.pass(|_| {})?;
     }
     read.map(|_| left)
+}
+
+fn start_archivist(
+    pipe: &Pipe,
+    own: Option<String>,
+    events: Receiver<Event>,
+    start_uploader: impl Fn() -> Result<Option<Uploader>> + Send + 'static,
+) -> Result<Reports> {
+    let (report, reports) = sync_channel(1);
+    let archivist = Archivist {
+        pipe: pipe.archive.clone(),
+        spool: pipe.spool.clone(),
+        own,
+        events,
+        waiting: Vec::new(),
+        finishing: false,
+    };
+    let once = pipe.once;
+    let run = move || {
+        // Short of file descriptors, say: the hours wait on the disk meanwhile.
+        let mut said = String::new();
+        let uploader = loop {
+            match start_uploader() {
+                Ok(uploader) => break uploader,
+                Err(e) if e.to_string() == said => {}
+                Err(e) => {
+                    said = e.to_string();
+                    tracing::warn!("{e}; archives wait on the disk, and it is tried again every second");
+                }
+            }
+            archivist.pipe.env.clock.nap(START_RETRY);
+        };
+        let left = archivist.run(uploader.as_ref(), once);
+        let _ = report.send((left, uploader));
+    };
+    let thread = std::thread::Builder::new().name("archive".into()).spawn(run);
+    thread.map(|_| reports).map_err(|e| Error::io("start", "the archive thread", &e))
 }
 
 type Reports = Receiver<(Left, Option<Uploader>)>;
@@ -174,16 +198,16 @@ fn handover(sender: SyncSender<Event>) -> Handover {
     })
 }
 
-struct Intake {
-    spool: Spool,
+/// The space that the intake may use.
+struct Room {
     reserve: Reserve,
     pressed: Arc<AtomicBool>,
     archivist: SyncSender<Event>,
-    log: LogFile,
 }
 
-impl Sink for Intake {
-    fn ready(&mut self, most: usize) -> usize {
+impl Room {
+    /// How many bytes may be written now, up to `most`. At the reserve, the archive is asked to make room.
+    fn allows(&mut self, most: usize) -> usize {
         let allowed = self.reserve.allows(most as u64);
         let pressed = allowed == 0;
         if self.pressed.swap(pressed, Ordering::Relaxed) != pressed && pressed {
@@ -191,16 +215,28 @@ impl Sink for Intake {
         }
         usize::try_from(allowed).unwrap_or(most)
     }
+}
+
+struct Intake {
+    spool: Spool,
+    room: Room,
+    log: LogFile,
+}
+
+impl Sink for Intake {
+    fn ready(&mut self, most: usize) -> usize {
+        self.room.allows(most)
+    }
 
     fn pull(&mut self, input: &Input, most: usize) -> Option<usize> {
         let moved = self.spool.pull(input, most);
-        self.reserve.used(moved.unwrap_or(0) as u64);
+        self.room.reserve.used(moved.unwrap_or(0) as u64);
         moved
     }
 
     fn take(&mut self, chunk: &[u8]) {
         self.spool.take(chunk);
-        self.reserve.used(chunk.len() as u64);
+        self.room.reserve.used(chunk.len() as u64);
     }
 
     fn tick(&mut self) {
@@ -223,6 +259,8 @@ impl Sink for Intake {
 struct Archivist {
     pipe: Archive,
     spool: spool::Settings,
+    /// The session of this process.
+    own: Option<String>,
     events: Receiver<Event>,
     /// Ended, not sealed yet.
     waiting: Vec<(Box<Hour>, Ended)>,
@@ -290,8 +328,10 @@ impl Archivist {
     /// One pass: whether there is reason for another at once, and what it did.
     fn pass(&mut self, uploader: Option<&Uploader>, last: bool) -> (bool, Pass) {
         let archive = self.pipe.clone();
-        if let Err(e) = spool::seal::recover(&archive.env, &archive.layout, &self.spool.prefix, self.spool.every, last)
-        {
+        let (settings, own) = (&self.spool, self.own.as_deref());
+        let recovered =
+            spool::seal::recover(&archive.env, &archive.layout, &settings.prefix, settings.every, own, last);
+        if let Err(e) = recovered {
             tracing::warn!("{e}; tried again later");
         }
         let mut again = false;

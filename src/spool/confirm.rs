@@ -1,0 +1,153 @@
+//! Messages that are confirmed one by one. Where each of them stands is in the session's record before it is in the file,
+//! so that at any moment the record and the file's length tell whether the message is kept.
+
+use super::claim;
+use super::proof::{Kept, Synced};
+use super::resend::Resends;
+use super::session::Session;
+use super::{Spool, SyncPolicy};
+use crate::error::{Error, Kind, Result};
+use crate::format::seal::Ended;
+use crate::format::session::Step;
+use std::sync::Arc;
+
+impl Spool {
+    /// Keeps a message, the newline at its end included. On an error it is not kept, or not wholly: the same message has to
+    /// be given again, until it is.
+    pub fn keep(&mut self, message: &[u8]) -> Result<Kept> {
+        let session = self.dialogue()?;
+        self.look()?;
+        let kept = match session.step() {
+            Step::Again | Step::Kept => Ok(Kept(())),
+            Step::Append => self.append(&session, message),
+            _ if self.is_resent(&session, message) => Ok(Kept(())),
+            _ => self.append(&session, message),
+        };
+        if kept.is_ok() {
+            self.went_well();
+        }
+        kept
+    }
+
+    /// Makes what was kept since the last commit durable, as far as `--sync` asks for it before a commit.
+    ///
+    /// # Errors
+    /// The disk failed to keep it: then none of it is in the open file any more, and all of it has to come again.
+    pub fn commit(&mut self) -> Result<Synced> {
+        if self.settings.sync == SyncPolicy::Commit {
+            let synced = match (self.unsynced.take(), &self.open) {
+                (Some(e), _) => Err(e),
+                (None, Some(open)) if open.len() > self.committed => self.syncer.force(open.file()),
+                (None, _) => Ok(()),
+            };
+            if let Err(e) = synced {
+                self.take_back(self.committed);
+                return Err(e);
+            }
+        }
+        self.committed = self.open.as_ref().map_or(0, super::Hour::len);
+        Ok(Synced(()))
+    }
+
+    /// The message at hand will not be kept after all, whatever of it was: its sender still has it.
+    pub fn give_up(&mut self) {
+        if let Some(place) = self.session.as_deref().and_then(Session::place)
+            && self.open.as_ref().is_some_and(|open| open.name().to_string() == place.name)
+            && self.open.as_mut().is_some_and(|open| open.len() > place.from && open.truncate(place.from).is_ok())
+            && let Some(session) = &self.session
+        {
+            session.appends_not();
+        }
+    }
+
+    fn dialogue(&self) -> Result<Arc<Session>> {
+        let none = || Error::stop("confirm", "a message", Kind::Other, "there is no dialogue");
+        self.session.as_ref().map(Arc::clone).ok_or_else(none)
+    }
+
+    /// At the first look: goes on in the file where this session's earlier worker was killed, and reads what dead sessions left.
+    pub(super) fn look_back(&mut self) -> Result<()> {
+        let Some(session) = self.session.clone() else { return Ok(()) };
+        if let Some(place) = session.place()
+            && self.open.is_none()
+        {
+            self.open = claim::reopened(&self.env, &self.layout, &self.settings, &place)?;
+        }
+        if self.resends.is_none() {
+            self.resends = Some(Resends::load(&self.env, &self.layout, &session)?);
+        }
+        Ok(())
+    }
+
+    fn is_resent(&mut self, session: &Session, message: &[u8]) -> bool {
+        let (env, layout) = (&self.env, &self.layout);
+        let resent = self.resends.as_mut().is_some_and(|resends| resends.recognises(env, layout, message));
+        if resent {
+            tracing::debug!("a message that was kept before and not confirmed came again; it is not kept twice");
+            session.again(message);
+        }
+        resent
+    }
+
+    fn append(&mut self, session: &Session, message: &[u8]) -> Result<Kept> {
+        // A file that has ended in the middle of the message is finished with it.
+        let mut done = match session.place() {
+            Some(place) => self.begun_at(&place).unwrap_or(0),
+            None => 0,
+        };
+        if session.place().is_none() || done == 0 {
+            if let Some(ended) = self.open.as_ref().filter(|open| !open.partial()).and_then(|open| self.over(open)) {
+                self.end(ended);
+            }
+            let open = self.current()?;
+            if !open.recorded() {
+                let id = open.file().id()?;
+                // Not while the record still tells of the file before.
+                session.appends_not();
+                session.names(open.name(), id);
+                open.set_recorded();
+            }
+            session.appends(message, open.len());
+        }
+        while done < message.len() {
+            let (now, steady) = (self.env.clock.now(), self.env.clock.steady());
+            done += self.current()?.append(&message[done..], now, steady)?;
+        }
+        self.written();
+        self.synced_message(session)
+    }
+
+    /// How much of the message at hand is in the open file; `None` if it is another file.
+    fn begun_at(&self, place: &super::session::Place) -> Option<usize> {
+        let open = self.open.as_ref().filter(|open| open.name().to_string() == place.name)?;
+        usize::try_from(open.len().checked_sub(place.from)?.min(place.bytes)).ok()
+    }
+
+    /// With `--sync=message`: if the sync failed, the message goes to another file.
+    fn synced_message(&mut self, session: &Session) -> Result<Kept> {
+        let failed = self.settings.sync == SyncPolicy::Message
+            && self.open.as_ref().is_some_and(|open| self.syncer.failed(open.file()));
+        if failed {
+            let from = session.place().map_or(0, |place| place.from);
+            self.take_back(from);
+            session.appends_not();
+            return Err(Error::retry("sync", "the last message", Kind::Other, "not known to be on the disk"));
+        }
+        Ok(Kept(()))
+    }
+
+    /// The open file lost what came after `len`, as far as anybody knows: takes it out, and ends the file.
+    fn take_back(&mut self, len: u64) {
+        if let Some(open) = &mut self.open
+            && let Err(e) = open.truncate(len)
+        {
+            tracing::error!("{e}; what comes again now may be there twice");
+        }
+        // An empty one is left to recovery, which removes it.
+        match self.open.take_if(|open| open.len() == 0) {
+            Some(_) => self.committed = 0,
+            None => self.end(Ended::Fault),
+        }
+        self.unsynced = None;
+    }
+}
