@@ -109,6 +109,7 @@ impl House {
             suffix: "host".into(),
             every: self.every,
             sync: SyncPolicy::Within(Duration::from_secs(1)),
+            ids: false,
         };
         let pipe =
             Pipe { archive: archive.clone(), spool, reserve: Some(0), dialogue: None, once, log: Default::default() };

@@ -61,7 +61,7 @@ impl Archive {
         let layout = &self.layout;
         let mut dirs = vec![layout.archives(), layout.private(), layout.works()];
         if self.sources == Sources::Sealed {
-            dirs.extend([layout.seals(), layout.inputs(), layout.sessions()]);
+            dirs.extend([layout.seals(), layout.inputs(), layout.sessions(), layout.ids()]);
         }
         if self.uploads {
             dirs.extend([layout.receipts(), layout.journals()]);

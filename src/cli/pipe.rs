@@ -67,6 +67,10 @@ pub struct Args {
     /// The line that commits one: omprog's commitTransactionMark
     #[arg(long, value_name = "TEXT", default_value = COMMIT_MARK, requires = "use_transactions")]
     commit_mark: String,
+    /// The first blank-separated word of each line is an identity that rsyslog gave it (%uuid%): it is taken off, and a line
+    /// that comes again is dropped, in every mode
+    #[arg(long)]
+    id: bool,
     /// When lines are forced to the disk: before each is answered or the next ones are read (message), before the answer to
     /// a commit (commit), at most that long after they came, or never before their file ends [default: commit with
     /// transactions, else 1s]
@@ -185,7 +189,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         pressed: Arc::default(),
         leaving: Arc::default(),
     };
-    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)? };
+    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
     let dialogue = mode(args)?;
     let pipe = Pipe { archive, spool, reserve: args.reserve, dialogue, once: args.once, log: log.clone() };
     pipeline::prepare(&pipe)?;
@@ -206,7 +210,8 @@ fn sync(args: &Args) -> Result<SyncPolicy> {
 /// How messages are told apart and answered.
 fn mode(args: &Args) -> Result<Option<Mode>> {
     if !args.use_transactions {
-        return Ok(args.confirm_messages.then_some(Mode::Messages));
+        let silent = args.id.then_some(Mode::Silent);
+        return Ok(if args.confirm_messages { Some(Mode::Messages) } else { silent });
     }
     for (option, mark) in [("--begin-mark", &args.begin_mark), ("--commit-mark", &args.commit_mark)] {
         if mark.is_empty() || mark.contains('\n') {

@@ -217,6 +217,10 @@ impl File for Opened {
         }
     }
 
+    fn lock(&self) -> Result<()> {
+        self.file.lock().map_err(|e| self.failed("lock", &e))
+    }
+
     fn unlock(&self) {
         // Nothing is lost if that fails: the lock goes with the last handle.
         let _ = self.file.unlock();

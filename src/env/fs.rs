@@ -98,6 +98,8 @@ pub trait File: Send + Sync {
     fn truncate(&self, len: u64) -> Result<()>;
     /// Takes the exclusive lock (flock(2)) if nobody else has it. It is released when the last handle is dropped.
     fn try_lock(&self) -> Result<bool>;
+    /// Takes the exclusive lock, and waits for it.
+    fn lock(&self) -> Result<()>;
     /// Gives the lock back before the last handle is dropped.
     fn unlock(&self);
     /// Which file it is.

@@ -7,6 +7,7 @@
 //! DIR/.logjam/seal/NAME           the hour file has ended: its seal
 //! DIR/.logjam/input/NAME          what an open hour file is fed from: its mark
 //! DIR/.logjam/session/TOKEN       where the dialogue with a daemon stands
+//! DIR/.logjam/id/NAME.NUMBER      identities of the lines in an hour file
 //! DIR/.logjam/work/NAME.gz        an archive in the making; any small file before it gets its final name
 //! DIR/.logjam/upload/NAME.gz      journal of an upload in parts
 //! ```
@@ -100,6 +101,27 @@ impl Layout {
     /// The record of a session.
     pub fn session(&self, token: &str) -> PathBuf {
         self.sessions().join(token)
+    }
+
+    /// The directory of identities.
+    pub fn ids(&self) -> PathBuf {
+        self.private().join("id")
+    }
+
+    /// Identities of lines in an hour file; a further file of them has a higher number.
+    pub fn id(&self, name: &LogName, number: u32) -> PathBuf {
+        self.ids().join(format!("{name}.{number}"))
+    }
+
+    /// What a name in the directory of identities says.
+    pub fn parse_id(name: &str) -> Option<(LogName, u32)> {
+        let (name, number) = name.rsplit_once('.')?;
+        Some((LogName::parse(name).filter(LogName::is_hour)?, number.parse().ok()?))
+    }
+
+    /// Who holds its lock may look at the identities of all processes, and add one.
+    pub fn id_lock(&self) -> PathBuf {
+        self.ids().join(".lock")
     }
 
     /// The directory of unfinished work.

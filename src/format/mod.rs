@@ -1,6 +1,7 @@
 //! What is written down: file names, object keys, receipts, seals and journals. Pure: no I/O and no clock. Every
 //! literal part of a name on the disk or in the bucket stands here and nowhere else.
 
+pub mod identity;
 pub mod journal;
 pub mod key;
 pub mod layout;

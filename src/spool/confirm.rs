@@ -2,11 +2,14 @@
 //! so that at any moment the record and the file's length tell whether the message is kept.
 
 use super::claim;
+use super::hour::Hour;
+use super::ids::Ids;
 use super::proof::{Kept, Synced};
 use super::resend::Resends;
 use super::session::Session;
 use super::{Spool, SyncPolicy};
 use crate::error::{Error, Kind, Result};
+use crate::format::identity::{self, Identity};
 use crate::format::seal::Ended;
 use crate::format::session::Step;
 use std::sync::Arc;
@@ -19,9 +22,10 @@ impl Spool {
         self.look()?;
         let kept = match session.step() {
             Step::Again | Step::Kept => Ok(Kept(())),
-            Step::Append => self.append(&session, message),
+            _ if self.settings.ids => self.keep_once(&session, message),
+            Step::Append => self.append(&session, message, None),
             _ if self.is_resent(&session, message) => Ok(Kept(())),
-            _ => self.append(&session, message),
+            _ => self.append(&session, message, None),
         };
         if kept.is_ok() {
             self.went_well();
@@ -37,7 +41,9 @@ impl Spool {
         if self.settings.sync == SyncPolicy::Commit {
             let synced = match (self.unsynced.take(), &self.open) {
                 (Some(e), _) => Err(e),
-                (None, Some(open)) if open.len() > self.committed => self.syncer.force(open.file()),
+                (None, Some(open)) if open.len() > self.committed => {
+                    self.syncer.force(open.file(), self.ids.as_ref().and_then(Ids::list))
+                }
                 (None, _) => Ok(()),
             };
             if let Err(e) = synced {
@@ -45,7 +51,7 @@ impl Spool {
                 return Err(e);
             }
         }
-        self.committed = self.open.as_ref().map_or(0, super::Hour::len);
+        self.committed = self.open.as_ref().map_or(0, Hour::len);
         Ok(Synced(()))
     }
 
@@ -61,8 +67,7 @@ impl Spool {
     }
 
     fn dialogue(&self) -> Result<Arc<Session>> {
-        let none = || Error::stop("confirm", "a message", Kind::Other, "there is no dialogue");
-        self.session.as_ref().map(Arc::clone).ok_or_else(none)
+        self.session.clone().ok_or_else(none)
     }
 
     /// At the first look: goes on in the file where this session's earlier worker was killed, and reads what dead sessions left.
@@ -72,6 +77,9 @@ impl Spool {
             && self.open.is_none()
         {
             self.open = claim::reopened(&self.env, &self.layout, &self.settings, &place)?;
+        }
+        if self.settings.ids && self.ids.is_none() {
+            self.ids = Some(Ids::open(&self.env, &self.layout)?);
         }
         if self.resends.is_none() {
             self.resends = Some(Resends::load(&self.env, &self.layout, &session)?);
@@ -89,7 +97,42 @@ impl Spool {
         resent
     }
 
-    fn append(&mut self, session: &Session, message: &[u8]) -> Result<Kept> {
+    /// Keeps a line unless its identity is known.
+    fn keep_once(&mut self, session: &Session, message: &[u8]) -> Result<Kept> {
+        let piece = session.place().is_none() && self.open.as_ref().is_some_and(Hour::partial);
+        if self.dropping {
+            self.dropping = message.last() != Some(&b'\n');
+            return Ok(Kept(()));
+        }
+        let split = if piece { None } else { identity::split(message) };
+        let Some((identity, line)) = split else {
+            if !piece && !std::mem::replace(&mut self.nameless, true) {
+                tracing::warn!("a line came without an identity in front of it; such lines are kept as they are");
+            }
+            return self.append(session, message, None);
+        };
+        let hash = Identity::hash_of(identity);
+        let Some(ids) = &mut self.ids else { return Err(none()) };
+        if ids.knows(&self.settings, hash)? {
+            if session.place().is_some_and(|place| self.begun_at(&place).is_some_and(|done| done > 0)) {
+                return self.append(session, line, None);
+            }
+            tracing::debug!("a line came again; it is not kept twice");
+            session.appends_not();
+            self.dropping = message.last() != Some(&b'\n');
+            return Ok(Kept(()));
+        }
+        let kept = self.append(session, line, Some(hash));
+        if let Some(ids) = &mut self.ids {
+            if kept.is_ok() {
+                ids.add(hash);
+            }
+            ids.release();
+        }
+        kept
+    }
+
+    fn append(&mut self, session: &Session, message: &[u8], identity: Option<u128>) -> Result<Kept> {
         // A file that has ended in the middle of the message is finished with it.
         let mut done = match session.place() {
             Some(place) => self.begun_at(&place).unwrap_or(0),
@@ -108,6 +151,11 @@ impl Spool {
                 open.set_recorded();
             }
             session.appends(message, open.len());
+        }
+        if let (Some(hash), Some(ids), Some(place), Some(open)) =
+            (identity, &mut self.ids, session.place(), &self.open)
+        {
+            ids.note(open.name(), hash, place.from, place.from + place.bytes)?;
         }
         while done < message.len() {
             let (now, steady) = (self.env.clock.now(), self.env.clock.steady());
@@ -143,6 +191,11 @@ impl Spool {
         {
             tracing::error!("{e}; what comes again now may be there twice");
         }
+        if let Some(ids) = &mut self.ids
+            && let Err(e) = ids.cut(len)
+        {
+            tracing::error!("{e}; what comes again now may be taken for known");
+        }
         // An empty one is left to recovery, which removes it.
         match self.open.take_if(|open| open.len() == 0) {
             Some(_) => self.committed = 0,
@@ -150,4 +203,8 @@ impl Spool {
         }
         self.unsynced = None;
     }
+}
+
+fn none() -> Error {
+    Error::stop("confirm", "a message", Kind::Other, "there is no dialogue")
 }

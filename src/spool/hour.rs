@@ -1,9 +1,8 @@
 //! One open hour file.
 
 use super::tail::ends_inside_a_line;
-use crate::env::fs::{File, Fs};
+use crate::env::fs::File;
 use crate::error::Result;
-use crate::format::layout::Layout;
 use crate::format::name::LogName;
 use crate::format::period::Period;
 use chrono::{DateTime, Utc};
@@ -126,12 +125,6 @@ impl Hour {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.touched = steady;
-    }
-
-    /// Makes content and name durable.
-    pub(super) fn make_durable(&self, fs: &dyn Fs, layout: &Layout) -> Result<()> {
-        self.file.sync()?;
-        fs.sync_dir(layout.dir())
     }
 
     /// First and last arrival in this life.

@@ -7,6 +7,7 @@
 mod claim;
 mod confirm;
 mod hour;
+mod ids;
 pub mod proof;
 mod resend;
 pub mod reserve;
@@ -25,6 +26,7 @@ use crate::format::layout::Layout;
 use crate::format::mark::Mark;
 use crate::format::period::Period;
 use crate::format::seal::Ended;
+use ids::Ids;
 use resend::Resends;
 use session::Session;
 use std::os::fd::AsFd;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub every: Duration,
     /// When content is forced to the disk.
     pub sync: SyncPolicy,
+    /// Whether messages begin with an identity.
+    pub ids: bool,
 }
 
 /// Takes hour files that have ended.
@@ -66,6 +70,11 @@ pub struct Spool {
     /// Where lines are confirmed one by one: the dialogue, and what may come again.
     session: Option<Arc<Session>>,
     resends: Option<Resends>,
+    ids: Option<Ids>,
+    /// Whether a line without an identity was met.
+    nameless: bool,
+    /// The rest of a line that was kept before is on its way.
+    dropping: bool,
     /// Length of the open file at the last commit.
     committed: u64,
     /// A file that ended in the middle of a transaction could not be made durable.
@@ -104,6 +113,9 @@ impl Spool {
             mark,
             session,
             resends: None,
+            ids: None,
+            nameless: false,
+            dropping: false,
             committed: 0,
             unsynced: None,
             handover,
@@ -220,7 +232,7 @@ impl Spool {
         self.asked = None;
         if let Some(hour) = self.open.take() {
             if self.settings.sync == SyncPolicy::Commit
-                && let Err(e) = self.syncer.force(hour.file())
+                && let Err(e) = self.syncer.force(hour.file(), self.ids.as_ref().and_then(Ids::list))
             {
                 // The commit that is due will tell.
                 self.unsynced = Some(e);
@@ -242,7 +254,9 @@ impl Spool {
             claim::set_mark(&self.env, &self.layout, hour.name(), &over)?;
         }
         match self.open.take() {
-            Some(hour) if self.settings.sync != SyncPolicy::Never => hour.make_durable(&*self.env.fs, &self.layout),
+            Some(hour) if self.settings.sync != SyncPolicy::Never => {
+                self.syncer.force(hour.file(), self.ids.as_ref().and_then(Ids::list))
+            }
             _ => Ok(()),
         }
     }
@@ -291,7 +305,7 @@ impl Spool {
 
     fn written(&mut self) {
         if let Some(open) = &self.open {
-            self.syncer.written(open.file());
+            self.syncer.written(open.file(), self.ids.as_ref().and_then(Ids::list));
         }
     }
 

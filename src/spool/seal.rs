@@ -3,7 +3,7 @@
 
 use super::hour::Hour;
 use super::tail::{self, Tail, ends_inside_a_line};
-use super::{claim, resend};
+use super::{claim, ids, resend};
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, append_all, locked, publish_bytes, read_whole};
 use crate::error::{Kind, Result};
@@ -103,6 +103,7 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName, boot: &str, own: Opti
 }
 
 fn write(env: &Env, layout: &Layout, name: &LogName, file: &dyn File, seal: &Seal) -> Result<()> {
+    ids::settle(env, layout, name, seal.bytes)?;
     file.sync()?;
     env.fs.sync_dir(layout.dir())?;
     let text = serde_json::to_vec(seal).unwrap_or_default();

@@ -27,8 +27,9 @@ pub enum SyncPolicy {
 
 #[derive(Default)]
 struct State {
-    /// Written to since their last sync: the current file, and perhaps the one before it.
-    dirty: Vec<Arc<dyn File>>,
+    /// Written to since their last sync: the current file, and perhaps the one before it; each with the list of
+    /// identities that is synced before it.
+    dirty: Vec<(Arc<dyn File>, Option<Arc<dyn File>>)>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
@@ -74,18 +75,22 @@ impl Syncer {
 
     /// To be called after each write to `file`. A failed sync is told by [`Self::failed`]: the content is written,
     /// and to write it again would double it.
-    pub(super) fn written(&mut self, file: &Arc<dyn File>) {
+    pub(super) fn written(&mut self, file: &Arc<dyn File>, list: Option<&Arc<dyn File>>) {
         match self.policy {
             SyncPolicy::Never | SyncPolicy::Commit => {}
             SyncPolicy::Within(_) => {
                 let mut state = self.shared.lock();
-                if !state.dirty.last().is_some_and(|last| Arc::ptr_eq(last, file)) {
-                    state.dirty.push(Arc::clone(file));
+                let same = |other: Option<&Arc<dyn File>>| match (list, other) {
+                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                    (one, other) => one.is_none() && other.is_none(),
+                };
+                if !state.dirty.last().is_some_and(|(last, other)| Arc::ptr_eq(last, file) && same(other.as_ref())) {
+                    state.dirty.push((Arc::clone(file), list.cloned()));
                     self.shared.wake.notify_one();
                 }
             }
             SyncPolicy::Message => {
-                if !make_durable(&self.env, &self.layout, file, &mut self.named) {
+                if !make_durable(&self.env, &self.layout, file, list, &mut self.named) {
                     self.shared.lock().failed = Some(Arc::clone(file));
                 }
             }
@@ -93,8 +98,8 @@ impl Syncer {
     }
 
     /// Makes a file durable now.
-    pub(super) fn force(&mut self, file: &Arc<dyn File>) -> Result<()> {
-        force(&self.env, &self.layout, file, &mut self.named)
+    pub(super) fn force(&mut self, file: &Arc<dyn File>, list: Option<&Arc<dyn File>>) -> Result<()> {
+        force(&self.env, &self.layout, file, list, &mut self.named)
     }
 
     /// Whether a sync of this file failed: nothing more should be written to it.
@@ -132,8 +137,8 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
         drop(state);
         env.clock.nap(interval.mul_f64(SHARE));
         let files = std::mem::take(&mut shared.lock().dirty);
-        for file in files {
-            if !make_durable(env, layout, &file, &mut named) {
+        for (file, list) in files {
+            if !make_durable(env, layout, &file, list.as_ref(), &mut named) {
                 shared.lock().failed = Some(file);
             }
         }
@@ -142,8 +147,14 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 
 /// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
 /// dropped what it could not write, so that a second try proves nothing.
-fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Weak<dyn File>>) -> bool {
-    match force(env, layout, file, named) {
+fn make_durable(
+    env: &Env,
+    layout: &Layout,
+    file: &Arc<dyn File>,
+    list: Option<&Arc<dyn File>>,
+    named: &mut Option<Weak<dyn File>>,
+) -> bool {
+    match force(env, layout, file, list, named) {
         Ok(()) => true,
         Err(e) => {
             tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
@@ -152,7 +163,15 @@ fn make_durable(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Op
     }
 }
 
-fn force(env: &Env, layout: &Layout, file: &Arc<dyn File>, named: &mut Option<Weak<dyn File>>) -> Result<()> {
+fn force(
+    env: &Env,
+    layout: &Layout,
+    file: &Arc<dyn File>,
+    list: Option<&Arc<dyn File>>,
+    named: &mut Option<Weak<dyn File>>,
+) -> Result<()> {
+    // In this order: a line that is there is known to be, and what is known but not there is cut off by recovery.
+    list.map_or(Ok(()), |list| list.sync())?;
     let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
     file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) })?;
     if !known {

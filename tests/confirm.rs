@@ -1,0 +1,407 @@
+//! `logjam pipe --confirm-messages`: what is confirmed is kept, once, whoever is killed.
+#![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
+
+#[path = "support/omprog.rs"]
+mod omprog;
+
+use nix::sys::signal::{Signal, kill};
+use omprog::*;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_message_is_in_its_file_when_it_is_confirmed() {
+    let place = Place::new();
+    let mut omprog = place.start(&[]);
+    let long = [vec![b'x'; 3 << 20], b"\n".to_vec()].concat();
+    let mut all = Vec::new();
+    for message in [&b"one\n"[..], b"\n", b"caf\xe9 \xff\n", b"two\nlines in one\n", &long, b"OK\n", b"\n"] {
+        omprog.say(message, OK);
+        all.extend_from_slice(message);
+        assert!(place.open_text() == all, "not there: {} bytes", message.len());
+    }
+    assert_eq!(omprog.end(), Some(0));
+    assert!(place.stored_text() == all);
+    assert!(place.own("session").is_empty(), "nothing is left of the dialogue");
+}
+
+#[test]
+fn transactions_are_taken_as_they_come() {
+    for sync in ["--sync=commit", "--sync=message", "--sync=1s", "--sync=never"] {
+        let place = Place::new();
+        let mut omprog = place.start(&["--use-transactions", sync]);
+        let dialogue: &[(&[u8], &str)] = &[
+            (b"before\n", OK),
+            (BEGIN, OK),
+            (b"one\n", DEFER),
+            (b"two\n", DEFER),
+            (COMMIT, OK),
+            (COMMIT, OK),
+            (BEGIN, OK),
+            (BEGIN, OK),
+            (b"three\n", DEFER),
+            (BEGIN, OK),
+            (b"four\n", DEFER),
+            (COMMIT, OK),
+            (b"after\n", OK),
+            (BEGIN, OK),
+            (COMMIT, OK),
+            (BEGIN, OK),
+            (b"open\n", DEFER),
+        ];
+        for (message, reply) in dialogue {
+            omprog.say(message, reply);
+        }
+        assert_eq!(omprog.end(), Some(0));
+        assert_eq!(place.stored_text(), b"before\none\ntwo\nthree\nfour\nafter\nopen\n");
+    }
+}
+
+#[test]
+fn only_a_whole_message_is_a_mark() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--use-transactions", "--begin-mark=B", "--commit-mark=C"]);
+    omprog.say(b"B\n", OK);
+    for message in [&b"C \n"[..], b" C\n", b"x\nC\n", b"C\nx\n", b"COMMIT TRANSACTION\n", b"CC\n"] {
+        omprog.say(message, DEFER);
+    }
+    omprog.say(b"C\n", OK);
+    omprog.end();
+    assert_eq!(place.stored_text(), b"C \n C\nx\nC\nC\nx\nCOMMIT TRANSACTION\nCC\n");
+}
+
+#[test]
+fn a_message_that_was_kept_and_not_confirmed_is_recognised_when_it_comes_again() {
+    let place = Place::new();
+    let mut omprog = place.start(&[]);
+    omprog.say(b"same\n", OK);
+    // Kept; but the daemon dies before it reads the reply.
+    assert!(omprog.write(b"same\n"));
+    until("it is in the file", || place.open_text() == b"same\nsame\n");
+    omprog.end();
+    let mut omprog = place.start(&[]);
+    omprog.say(b"same\n", OK);
+    assert_eq!(place.open_text(), b"same\nsame\n", "kept twice");
+    // From now on the same text is a new line each time.
+    omprog.say(b"same\n", OK);
+    omprog.say(b"same\n", OK);
+    omprog.end();
+    assert_eq!(place.stored_text(), b"same\n".repeat(4));
+}
+
+#[test]
+fn a_transaction_that_comes_again_line_by_line_is_recognised_also_halfway_and_after_its_hour() {
+    let place = Place::new();
+    let options = ["--use-transactions"];
+    let lines: Vec<Vec<u8>> = (0..40).map(|n| format!("line {}\n", n / 2).into_bytes()).collect();
+    let mut omprog = place.start(&options);
+    omprog.say(BEGIN, OK);
+    for line in &lines {
+        omprog.say(line, DEFER);
+    }
+    assert!(omprog.write(COMMIT));
+    // The commit's reply lies in the pipe when the daemon dies.
+    until("the commit is answered", || unread(&omprog) > 0);
+    omprog.end();
+    let again = |omprog: &mut Omprog, line: &[u8]| {
+        omprog.say(BEGIN, OK);
+        omprog.say(line, DEFER);
+        omprog.say(COMMIT, OK);
+    };
+    let mut omprog = place.start(&options);
+    for line in &lines[..10] {
+        again(&mut omprog, line);
+    }
+    // A second death in the middle of it, with a line kept and not confirmed; and its hour is archived.
+    omprog.say(BEGIN, OK);
+    assert!(omprog.write(&lines[10]));
+    until("the line is answered", || unread(&omprog) > 0);
+    omprog.end();
+    place.stored_text();
+    let mut omprog = place.start(&options);
+    for line in &lines[10..] {
+        again(&mut omprog, line);
+    }
+    again(&mut omprog, b"line 19\n");
+    omprog.end();
+    let mut expected = lines.concat();
+    expected.extend(b"line 19\n");
+    assert_eq!(String::from_utf8(place.stored_text()), String::from_utf8(expected));
+    assert!(place.own("session").is_empty());
+}
+
+/// Bytes in the pipe of replies.
+fn unread(omprog: &Omprog) -> i32 {
+    use std::os::fd::AsRawFd;
+    let mut count = 0;
+    // SAFETY: FIONREAD writes one int.
+    assert_eq!(unsafe { nix::libc::ioctl(omprog.output.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) }, 0);
+    count
+}
+
+#[test]
+fn half_a_message_is_not_kept() {
+    let place = Place::new();
+    let mut omprog = place.start(&[]);
+    omprog.say(b"whole\n", OK);
+    assert!(omprog.write(b"half"));
+    assert_eq!(omprog.end(), Some(0));
+    assert_eq!(place.stored_text(), b"whole\n");
+    assert!(place.said().contains("the last 4 bytes of the input are no whole message"), "{}", place.said());
+}
+
+#[test]
+fn while_it_has_to_wait_it_says_so_with_dots_and_sigterm_ends_it_with_nothing_confirmed() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--reserve=1000TiB"]);
+    assert!(omprog.write(b"a\n"));
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    kill(omprog.guard(), Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
+    while let Some(reply) = read_some(&mut omprog) {
+        assert!(reply.bytes().all(|byte| byte == b'.'), "{reply:?}");
+    }
+    assert_eq!(omprog.child.wait().unwrap().code(), Some(0), "{}", place.said());
+    assert!(begun.elapsed() < Duration::from_secs(6), "it left after {:?}", begun.elapsed());
+    assert_eq!(place.open_text(), b"");
+}
+
+fn read_some(omprog: &mut Omprog) -> Option<String> {
+    use std::io::Read;
+    let mut some = [0; 64];
+    let n = omprog.output.read(&mut some).unwrap();
+    (n > 0).then(|| String::from_utf8_lossy(&some[..n]).into_owned())
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_error_or_holds_with_dots() {
+    let place = Place::new();
+    std::fs::remove_dir(place.path("spool")).unwrap();
+    let mut refused = Omprog::spawn(place.command(&["--confirm-messages"]));
+    let reply = refused.reply().unwrap();
+    assert!(reply.starts_with("Error: ") && reply.contains("does not exist"), "{reply:?}");
+    assert_eq!(refused.end(), Some(2));
+    let mut refused = Omprog::spawn(place.command(&["--confirm-messages", "--nonsense"]));
+    assert!(refused.reply().unwrap().starts_with("Error: "));
+    assert_eq!(refused.end(), Some(2));
+
+    let mut holding = Omprog::spawn(place.command(&["--confirm-messages", "--on-error=hold"]));
+    assert_eq!(read_some(&mut holding).as_deref(), Some("."));
+    std::fs::create_dir(place.path("spool")).unwrap();
+    let ready = holding.reply().unwrap();
+    assert_eq!(ready.trim_start_matches('.'), OK);
+    holding.say(b"a\n", OK);
+    assert_eq!(holding.end(), Some(0));
+    assert_eq!(place.stored_text(), b"a\n");
+}
+
+#[test]
+fn several_processes_on_one_directory_recognise_what_any_of_them_kept() {
+    let place = Place::new();
+    let mut some: Vec<Omprog> = (0..4).map(|_| place.start(&[])).collect();
+    for (n, omprog) in some.iter_mut().enumerate() {
+        omprog.say(format!("of {n}\n").as_bytes(), OK);
+        assert!(omprog.write(format!("in flight {n}\n").as_bytes()));
+    }
+    for omprog in &some {
+        until("the reply is there", || unread(omprog) > 0);
+    }
+    some.into_iter().for_each(|omprog| assert_eq!(omprog.end(), Some(0)));
+    // The daemon's workers start theirs in another order.
+    let mut some: Vec<Omprog> = (0..4).map(|_| place.start(&[])).collect();
+    for (n, omprog) in some.iter_mut().rev().enumerate() {
+        omprog.say(format!("in flight {n}\n").as_bytes(), OK);
+        omprog.say(format!("in flight {n}\n").as_bytes(), OK);
+    }
+    some.into_iter().for_each(|omprog| assert_eq!(omprog.end(), Some(0)));
+    let text = String::from_utf8(place.stored_text()).unwrap();
+    for n in 0..4 {
+        assert_eq!(text.matches(&format!("of {n}\n")).count(), 1);
+        assert_eq!(text.matches(&format!("in flight {n}\n")).count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn identities_are_taken_off_and_a_line_that_comes_again_is_dropped_in_every_mode() {
+    for options in [&["--id"][..], &["--id", "--use-transactions"]] {
+        let place = Place::new();
+        let deferred = options.len() > 1;
+        let mut omprog = place.start(options);
+        let say = |omprog: &mut Omprog, message: &[u8]| {
+            if deferred {
+                omprog.say(BEGIN, OK);
+                omprog.say(message, DEFER);
+                omprog.say(COMMIT, OK);
+            } else {
+                omprog.say(message, OK);
+            }
+        };
+        for message in [&b"4F one\n"[..], b"50 one\n", b"4F one\n", b"51 \n", b"51 \n", b" blank first\n", b"50 x\n"] {
+            say(&mut omprog, message);
+        }
+        omprog.kill_both(true);
+        // Another process, and a third one beside it, after the hour is archived.
+        place.stored_text();
+        let mut omprog = place.start(options);
+        let mut other = place.start(options);
+        for message in [&b"51 \n"[..], b"52 two\n", b"4F one\n"] {
+            say(&mut omprog, message);
+            say(&mut other, message);
+        }
+        omprog.end();
+        other.end();
+        assert_eq!(String::from_utf8(place.stored_text()).unwrap(), "one\none\n\n blank first\ntwo\n");
+    }
+}
+
+#[test]
+fn identities_work_on_a_plain_pipe() {
+    let place = Place::new();
+    let mut plain = Omprog::spawn(place.command(&["--id"]));
+    assert!(plain.write(b"1 one\n2 two\n1 one\n3 thr"));
+    until("the lines", || place.open_text() == b"one\ntwo\n");
+    kill(plain.wait_for_worker(), Signal::SIGKILL).unwrap();
+    assert!(plain.write(b"ee\n2 two\n4 no end"));
+    assert_eq!(plain.end(), Some(0));
+    assert_eq!(place.stored_text(), b"one\ntwo\nthree\nno end\n");
+}
+
+/// What a storm sent and what became of it.
+struct Storm {
+    sent: Vec<String>,
+    workers: usize,
+    both: usize,
+}
+
+/// Sends messages one by one, as omprog does in message mode, while somebody kills: `both` of ten times worker and guard.
+fn storm(place: &Place, kills: usize, both: u8, options: &[&str]) -> Storm {
+    let (guard, over, killed) = (AtomicI32::new(0), AtomicBool::new(false), [AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let mut random = fastrand::Rng::new();
+    let seed = random.get_seed();
+    println!("seed {seed}");
+    let mut sent = Vec::new();
+    let ids = options.contains(&"--id");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let worker = |guard: i32| {
+                let path = format!("/proc/{guard}/task/{guard}/children");
+                std::fs::read_to_string(path).ok()?.split_whitespace().next()?.parse::<i32>().ok()
+            };
+            let end = |pid: i32| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).is_ok();
+            let mut done = 0;
+            while done < kills {
+                std::thread::sleep(Duration::from_micros(random.u64(500..20_000)));
+                let pid = guard.load(Ordering::SeqCst);
+                let Some(worker) = (pid != 0).then(|| worker(pid)).flatten() else { continue };
+                let together = random.u8(0..10) < both;
+                let killed_now = match together {
+                    true if random.bool() => end(pid) & end(worker),
+                    true => end(worker) & end(pid),
+                    false => end(worker),
+                };
+                if together {
+                    guard.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst).ok();
+                }
+                if killed_now {
+                    killed[usize::from(together)].fetch_add(1, Ordering::SeqCst);
+                    done += 1;
+                }
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        let mut omprog = place.start(options);
+        guard.store(omprog.guard().as_raw(), Ordering::SeqCst);
+        while !over.load(Ordering::SeqCst) {
+            let n = sent.len();
+            let line = if random.u8(0..3) == 0 { "the same again\n".to_owned() } else { format!("line {n}\n") };
+            let message = if ids { format!("{n:x} {line}") } else { line.clone() };
+            loop {
+                match omprog.try_say(message.as_bytes()) {
+                    Some(reply) => {
+                        assert_eq!(reply, OK);
+                        break;
+                    }
+                    None => {
+                        omprog.child.wait().unwrap();
+                        omprog = place.start(options);
+                        guard.store(omprog.guard().as_raw(), Ordering::SeqCst);
+                    }
+                }
+            }
+            sent.push(line);
+        }
+        guard.store(0, Ordering::SeqCst);
+        assert_eq!(omprog.end(), Some(0), "{}", place.said());
+    });
+    Storm { sent, workers: killed[0].load(Ordering::SeqCst), both: killed[1].load(Ordering::SeqCst) }
+}
+
+#[track_caller]
+fn assert_once(place: &Place, storm: &Storm, mode: &str) {
+    let text = String::from_utf8(place.stored_text()).unwrap();
+    let Storm { sent, workers, both } = storm;
+    let stored = text.lines().count();
+    println!("{mode}: {workers} workers killed, {both} with their guard; {} messages sent, {stored} stored", sent.len());
+    assert!(text == sent.concat(), "not every line once and in order: {} sent, {stored} stored", sent.len());
+}
+
+#[test]
+fn the_death_of_workers_is_not_noticed_and_doubles_nothing() {
+    let place = Place::new();
+    let storm = storm(&place, storm_kills(30), 0, &[]);
+    assert_once(&place, &storm, "messages");
+}
+
+#[test]
+fn the_death_of_workers_and_guards_loses_nothing_and_doubles_nothing() {
+    let place = Place::new();
+    let storm = storm(&place, storm_kills(30), 5, &[]);
+    assert_once(&place, &storm, "messages, guards too");
+}
+
+#[test]
+fn with_identities_every_death_is_survived_as_well() {
+    let place = Place::new();
+    let storm = storm(&place, storm_kills(30), 5, &["--id"]);
+    assert_once(&place, &storm, "messages with --id");
+}
+
+#[test]
+fn nothing_but_replies_reaches_standard_output() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--log-level=debug"]);
+    for n in 0..100 {
+        omprog.say(format!("{n}\n").as_bytes(), OK);
+        kill(omprog.guard(), Signal::SIGUSR1).unwrap();
+        kill(omprog.guard(), Signal::SIGHUP).unwrap();
+    }
+    omprog.input = None;
+    assert_eq!(read_some(&mut omprog), None);
+    assert_eq!(omprog.child.wait().unwrap().code(), Some(0));
+    assert_eq!(place.stored_text().iter().filter(|byte| **byte == b'\n').count(), 100);
+}
+
+#[test]
+fn without_a_guard_the_dialogue_is_the_same() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--no-guard"]);
+    assert_eq!(omprog.worker(), None);
+    omprog.say(b"a\n", OK);
+    omprog.child.kill().unwrap();
+    omprog.child.wait().unwrap();
+    let mut omprog = place.start(&["--no-guard"]);
+    omprog.say(b"b\n", OK);
+    assert_eq!(omprog.end(), Some(0));
+    // What is no pipe gets the same words.
+    let out = std::fs::File::create(place.path("out")).unwrap();
+    let mut command = place.command(&["--confirm-messages"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(out).spawn().unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"c\n").unwrap();
+    until("the reply", || std::fs::read(place.path("out")).unwrap() == b"OK\nOK\n");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(place.stored_text(), b"a\nb\nc\n");
+}
