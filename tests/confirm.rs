@@ -293,17 +293,22 @@ fn storm(place: &Place, kills: usize, both: u8, options: &[&str]) -> Storm {
             let end = |pid: i32| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).is_ok();
             let mut done = 0;
             while done < kills {
-                std::thread::sleep(Duration::from_micros(random.u64(500..20_000)));
+                std::thread::sleep(Duration::from_micros(random.u64(500..40_000)));
                 let pid = guard.load(Ordering::SeqCst);
                 let Some(worker) = (pid != 0).then(|| worker(pid)).flatten() else { continue };
                 let together = random.u8(0..10) < both;
-                let killed_now = match together {
-                    true if random.bool() => end(pid) & end(worker),
-                    true => end(worker) & end(pid),
-                    false => end(worker),
-                };
                 if together {
-                    guard.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst).ok();
+                    guard.store(0, Ordering::SeqCst);
+                    if random.bool() {
+                        end(pid);
+                    } else {
+                        // The worker first; the guard must not be quicker.
+                        let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGSTOP);
+                    }
+                }
+                let killed_now = end(worker) | together;
+                if together {
+                    end(pid);
                 }
                 if killed_now {
                     killed[usize::from(together)].fetch_add(1, Ordering::SeqCst);

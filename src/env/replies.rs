@@ -117,29 +117,35 @@ impl Replies {
         self.tokens.map(|tokens| tokens.left(reply) < before)
     }
 
-    /// Sends one. Whoever calls this must hold the proof that the message is kept. False if nobody is there to read it:
-    /// then nobody ever will be.
-    pub fn send(&mut self, reply: Reply) -> bool {
-        if let Some(tokens) = self.tokens {
-            let text = reply.text();
-            loop {
-                match splice(&tokens.pipe(reply).0, None, &self.out, None, text.len(), SpliceFFlags::empty()) {
-                    Ok(n) if n == text.len() => {
-                        self.left[reply as usize] -= 1;
-                        return true;
-                    }
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EPIPE) => {
-                        self.gone = true;
-                        return false;
-                    }
-                    // Standard output is no pipe.
-                    _ => break,
+    /// Sends one. Whoever calls this must hold the proof that the message is kept. `before` is called at the last moment
+    /// before the system call: if the process is killed earlier, the reply was not sent. False if nobody is there to read
+    /// it: then nobody ever will be.
+    pub fn send(&mut self, reply: Reply, before: impl FnOnce()) -> bool {
+        let text = reply.text();
+        let Some(tokens) = self.tokens else {
+            before();
+            return self.write(text);
+        };
+        let (from, to, flags) = (&tokens.pipe(reply).0, &self.out, SpliceFFlags::empty());
+        before();
+        loop {
+            match splice(from, None, to, None, text.len(), flags) {
+                Ok(n) if n == text.len() => {
+                    self.left[reply as usize] -= 1;
+                    return true;
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE) => {
+                    self.gone = true;
+                    return false;
+                }
+                // Standard output is no pipe.
+                _ => {
+                    self.tokens = None;
+                    return self.write(text);
                 }
             }
-            self.tokens = None;
         }
-        self.write(reply.text())
     }
 
     /// Says that this takes a while: the daemon waits on (rsyslog documentation, omprog, "confirmTimeout").
@@ -193,7 +199,7 @@ mod tests {
             let reply = Reply::ALL[n % 2];
             let before = replies.ready(reply);
             assert_eq!(replies.sent(reply, before), Some(false));
-            assert!(replies.send(reply));
+            assert!(replies.send(reply, || ()));
             assert_eq!(replies.sent(reply, before), Some(true));
             assert!(replies.unread(reply));
             let mut said = vec![0; 64];
@@ -204,7 +210,7 @@ mod tests {
         }
         drop(reader);
         let before = replies.ready(Reply::Ok);
-        assert!(!replies.send(Reply::Ok) && replies.gone());
+        assert!(!replies.send(Reply::Ok, || ()) && replies.gone());
         assert_eq!(replies.sent(Reply::Ok, before), Some(false));
     }
 
@@ -215,7 +221,7 @@ mod tests {
         let mut replies = Replies::new(file.try_clone().unwrap().into(), Some(tokens));
         replies.dot();
         replies.ready(Reply::Ok);
-        assert!(replies.send(Reply::Ok) && replies.send(Reply::Defer));
+        assert!(replies.send(Reply::Ok, || ()) && replies.send(Reply::Defer, || ()));
         replies.error("no\nroom");
         let mut said = String::new();
         std::io::Seek::rewind(&mut &file).unwrap();

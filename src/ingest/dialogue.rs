@@ -178,7 +178,7 @@ impl<'a> Dialogue<'a> {
                 let reply = if step == Step::Ok { Reply::Ok } else { Reply::Defer };
                 let mut replies = self.pulse.lock();
                 // Where they are not counted, it counts as sent: the daemon asks again if it was not.
-                let sent = replies.sent(reply, self.session.ready()).unwrap_or(true) || replies.send(reply);
+                let sent = replies.sent(reply, self.session.ready()).unwrap_or(true) || replies.send(reply, || ());
                 drop(replies);
                 self.replied(reply, sent);
                 Next::On
@@ -336,8 +336,9 @@ impl<'a> Dialogue<'a> {
         let mut replies = self.pulse.lock();
         self.pulse.owed.store(0, Relaxed);
         let ready = replies.ready(reply);
-        self.session.replies(step, ready, open, count);
-        let sent = replies.send(reply);
+        self.session.replies(ready, open, count);
+        let session = &*self.session;
+        let sent = replies.send(reply, || session.confirms(step));
         drop(replies);
         self.replied(reply, sent);
     }

@@ -18,8 +18,9 @@ use std::time::Duration;
 const SESSIONS: usize = 64;
 /// A dead session is forgotten after that time: a daemon that has not come back with its queue by then never will.
 const FORGOTTEN: TimeDelta = TimeDelta::days(7);
-/// Whoever looks at a record locks it for a moment: how often, and after which pause it is tried again at a start.
-const LOOKS: u32 = 4;
+/// Whoever looks at a record locks it for a moment, and a process that is being killed holds it for another: how often,
+/// and after which pause it is tried again at a start.
+const LOOKS: u32 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What may come again.
@@ -30,17 +31,22 @@ pub(super) struct Resends {
 impl Resends {
     /// What the dead sessions of this DIR left.
     pub(super) fn load(env: &Env, layout: &Layout, own: &Session) -> Result<Self> {
+        let mut tokens = tokens(env, layout)?;
+        tokens.retain(|token| token != own.token());
+        tokens.truncate(SESSIONS);
         let mut sessions = Vec::new();
-        for token in tokens(env, layout)?.into_iter().filter(|token| token != own.token()).take(SESSIONS) {
-            for look in 0..LOOKS {
-                if look > 0 {
-                    env.clock.nap(LOOK_AGAIN);
-                }
-                if let Some(dead) = dead(env, layout, &token)? {
-                    sessions.extend(dead);
-                    break;
+        for look in 0..LOOKS {
+            if look > 0 && !tokens.is_empty() {
+                env.clock.nap(LOOK_AGAIN);
+            }
+            let mut living = Vec::new();
+            for token in tokens {
+                match dead(env, layout, &token)? {
+                    Some(dead) => sessions.extend(dead),
+                    None => living.push(token),
                 }
             }
+            tokens = living;
         }
         Ok(Self { sessions })
     }
@@ -52,7 +58,14 @@ impl Resends {
         }
         let found = self.sessions.iter().position(|session| {
             // Several processes may look for the same line: the lock decides who has seen it.
-            session.expects(line) && session.file().try_lock().unwrap_or(false) && session.expects(line)
+            if !session.expects(line) || session.file().lock().is_err() {
+                return false;
+            }
+            let still = session.expects(line);
+            if !still {
+                session.file().unlock();
+            }
+            still
         });
         let Some(at) = found else { return false };
         let session = &self.sessions[at];

@@ -227,9 +227,9 @@ impl Session {
         self.set_step(Step::Commit);
     }
 
-    /// To be called directly before a reply is sent, `Step::Ok` or `Step::Defer`: from here on it may have been read.
-    /// `ready`: how many lay ready. `open`, `count`: whether a transaction is open afterwards, and its lines.
-    pub fn replies(&self, step: Step, ready: u64, open: bool, count: u64) {
+    /// A reply is about to be sent. `ready`: how many lie ready. `open`, `count`: whether a transaction is open afterwards,
+    /// and its lines.
+    pub fn replies(&self, ready: u64, open: bool, count: u64) {
         let about = match self.step() {
             Step::Commit => Step::Commit,
             Step::Append | Step::Kept | Step::Again => Step::Kept,
@@ -240,6 +240,10 @@ impl Session {
         self.put(LAST + 1, self.get(COUNT));
         self.put(READY, ready);
         self.put_pair(THEN, [count, u64::from(open)]);
+    }
+
+    /// To be called directly before the reply is sent, with `Step::Ok` or `Step::Defer`: from here on it may have been read.
+    pub fn confirms(&self, step: Step) {
         self.set_step(step);
     }
 

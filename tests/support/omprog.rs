@@ -75,7 +75,13 @@ impl Place {
     pub fn stored_text(&self) -> Vec<u8> {
         let status = self.command(&["--once"]).stdin(Stdio::null()).status().unwrap();
         assert!(status.success(), "{}", self.said());
-        files(&self.path("dest"))
+        // In their order: of one period, the plain name comes first.
+        let mut stored = files(&self.path("dest"));
+        stored.sort_by_key(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name.split_at("syslog-20130704T0000Z".len()).0.to_owned(), name.len(), name)
+        });
+        stored
             .iter()
             .flat_map(|path| {
                 let mut text = Vec::new();
