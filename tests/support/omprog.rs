@@ -91,6 +91,11 @@ impl Place {
             .collect()
     }
 
+    /// The objects that are stored now.
+    pub fn stored_now(&self) -> Vec<PathBuf> {
+        files(&self.path("dest"))
+    }
+
     /// The files in a directory of logjam's own.
     pub fn own(&self, dir: &str) -> Vec<PathBuf> {
         files(&self.path("spool/.logjam").join(dir))
