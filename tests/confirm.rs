@@ -238,7 +238,8 @@ fn identities_are_taken_off_and_a_line_that_comes_again_is_dropped_in_every_mode
                 omprog.say(message, OK);
             }
         };
-        for message in [&b"4F one\n"[..], b"50 one\n", b"4F one\n", b"51 \n", b"51 \n", b" blank first\n", b"50 x\n"] {
+        for message in [&b"4F one\n"[..], b"50 one\n", b"4F one\n", b"51 \n", b"51 \n", b" blank first\n", b"50 one\n"]
+        {
             say(&mut omprog, message);
         }
         omprog.kill_both(true);
@@ -254,6 +255,18 @@ fn identities_are_taken_off_and_a_line_that_comes_again_is_dropped_in_every_mode
         other.end();
         assert_eq!(String::from_utf8(place.stored_text()).unwrap(), "one\none\n\n blank first\ntwo\n");
     }
+}
+
+#[test]
+fn the_same_identity_with_another_text_is_another_line() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--id"]);
+    for line in [&b"none one\n"[..], b"none two\n", b"none one\n", b"none three\n"] {
+        omprog.say(line, OK);
+    }
+    assert_eq!(omprog.end(), Some(0));
+    assert_eq!(place.stored_text(), b"one\ntwo\nthree\n");
+    assert_eq!(place.said().matches("two lines in a row have the identity \"none\"").count(), 1, "{}", place.said());
 }
 
 #[test]
@@ -349,7 +362,10 @@ fn assert_once(place: &Place, storm: &Storm, mode: &str) {
     let text = String::from_utf8(place.stored_text()).unwrap();
     let Storm { sent, workers, both } = storm;
     let stored = text.lines().count();
-    println!("{mode}: {workers} workers killed, {both} with their guard; {} messages sent, {stored} stored", sent.len());
+    println!(
+        "{mode}: {workers} workers killed, {both} with their guard; {} messages sent, {stored} stored",
+        sent.len()
+    );
     assert!(text == sent.concat(), "not every line once and in order: {} sent, {stored} stored", sent.len());
 }
 

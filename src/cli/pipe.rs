@@ -189,7 +189,8 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         pressed: Arc::default(),
         leaving: Arc::default(),
     };
-    let spool = spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
+    let spool =
+        spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
     let dialogue = mode(args)?;
     let pipe = Pipe { archive, spool, reserve: args.reserve, dialogue, once: args.once, log: log.clone() };
     pipeline::prepare(&pipe)?;

@@ -2,7 +2,7 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 0 to 15 | SipHash-1-3 (128 bit, key 0) of the identity; all ones: the file has ended |
+//! | 0 to 15 | SipHash-1-3 (128 bit, key 0) of identity, blank and line; all ones: the file has ended |
 //! | 16 to 23 | length of the hour file with this line; at the file's end, its length |
 //! | 24 to 31 | check: SipHash-1-3 (64 bit, key 0) of the bytes before |
 
@@ -18,17 +18,17 @@ pub const END: u128 = u128::MAX;
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Hash of the identity, or [`END`].
+    /// Hash of the message, its identity included, or [`END`].
     pub hash: u128,
     /// Length of the hour file with its line.
     pub to: u64,
 }
 
 impl Identity {
-    /// The hash of an identity.
-    pub fn hash_of(identity: &[u8]) -> u128 {
+    /// The hash of a message.
+    pub fn hash_of(message: &[u8]) -> u128 {
         let mut hasher = siphasher::sip128::SipHasher13::new();
-        hasher.write(identity);
+        hasher.write(message);
         hasher.finish128().as_u128()
     }
 
@@ -73,7 +73,12 @@ mod tests {
         let identity = Identity { hash: Identity::hash_of(b"4F8A"), to: 258 };
         let bytes = identity.bytes();
         assert_eq!(bytes[16..24], [2, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(Identity::hash_of(b""), 0xd2db_2b79_6a0c_9bed_3c2c_7b8c_b1c3_2ac8_u128, "{:x}", Identity::hash_of(b""));
+        assert_eq!(
+            Identity::hash_of(b""),
+            0xd2db_2b79_6a0c_9bed_3c2c_7b8c_b1c3_2ac8_u128,
+            "{:x}",
+            Identity::hash_of(b"")
+        );
         assert_eq!(Identity::parse(&bytes), Some(identity));
         assert_eq!(Identity::parse(&[0; SIZE]), None);
         assert_eq!(Identity::parse(&bytes[..31]), None);

@@ -24,7 +24,7 @@ impl Spool {
             Step::Again | Step::Kept => Ok(Kept(())),
             _ if self.settings.ids => self.keep_once(&session, message),
             Step::Append => self.append(&session, message, None),
-            _ if self.is_resent(&session, message) => Ok(Kept(())),
+            _ if self.is_resent(&session, message)? => Ok(Kept(())),
             _ => self.append(&session, message, None),
         };
         if kept.is_ok() {
@@ -87,14 +87,17 @@ impl Spool {
         Ok(())
     }
 
-    fn is_resent(&mut self, session: &Session, message: &[u8]) -> bool {
+    fn is_resent(&mut self, session: &Session, message: &[u8]) -> Result<bool> {
         let (env, layout) = (&self.env, &self.layout);
-        let resent = self.resends.as_mut().is_some_and(|resends| resends.recognises(env, layout, message));
+        let resent = match &mut self.resends {
+            Some(resends) => resends.recognises(env, layout, message)?,
+            None => false,
+        };
         if resent {
             tracing::debug!("a message that was kept before and not confirmed came again; it is not kept twice");
             session.again(message);
         }
-        resent
+        Ok(resent)
     }
 
     /// Keeps a line unless its identity is known.
@@ -111,7 +114,9 @@ impl Spool {
             }
             return self.append(session, message, None);
         };
-        let hash = Identity::hash_of(identity);
+        // With its text: where rsyslog can't make identities, all lines have the same one.
+        let hash = Identity::hash_of(message);
+        self.note_identity(identity, hash);
         let Some(ids) = &mut self.ids else { return Err(none()) };
         if ids.knows(&self.settings, hash)? {
             if session.place().is_some_and(|place| self.begun_at(&place).is_some_and(|done| done > 0)) {
@@ -130,6 +135,15 @@ impl Spool {
             ids.release();
         }
         kept
+    }
+
+    fn note_identity(&mut self, identity: &[u8], message: u128) {
+        let both = (Identity::hash_of(identity), message);
+        let twice = self.last_identity.replace(both).is_some_and(|last| last.0 == both.0 && last.1 != both.1);
+        if twice && !std::mem::replace(&mut self.nameless, true) {
+            let shown = String::from_utf8_lossy(&identity[..identity.len().min(40)]).into_owned();
+            tracing::warn!("two lines in a row have the identity {shown:?}, and are not the same; both are kept");
+        }
     }
 
     fn append(&mut self, session: &Session, message: &[u8], identity: Option<u128>) -> Result<Kept> {
@@ -152,8 +166,7 @@ impl Spool {
             }
             session.appends(message, open.len());
         }
-        if let (Some(hash), Some(ids), Some(place), Some(open)) =
-            (identity, &mut self.ids, session.place(), &self.open)
+        if let (Some(hash), Some(ids), Some(place), Some(open)) = (identity, &mut self.ids, session.place(), &self.open)
         {
             ids.note(open.name(), hash, place.from, place.from + place.bytes)?;
         }

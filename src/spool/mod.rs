@@ -71,8 +71,10 @@ pub struct Spool {
     session: Option<Arc<Session>>,
     resends: Option<Resends>,
     ids: Option<Ids>,
-    /// Whether a line without an identity was met.
+    /// Whether a line without an identity of its own was met.
     nameless: bool,
+    /// Hashes of the last identity, and of its message.
+    last_identity: Option<(u128, u128)>,
     /// The rest of a line that was kept before is on its way.
     dropping: bool,
     /// Length of the open file at the last commit.
@@ -115,6 +117,7 @@ impl Spool {
             resends: None,
             ids: None,
             nameless: false,
+            last_identity: None,
             dropping: false,
             committed: 0,
             unsynced: None,

@@ -18,43 +18,41 @@ use std::time::Duration;
 const SESSIONS: usize = 64;
 /// A dead session is forgotten after that time: a daemon that has not come back with its queue by then never will.
 const FORGOTTEN: TimeDelta = TimeDelta::days(7);
-/// Whoever looks at a record locks it for a moment, and a process that is being killed holds it for another: how often,
-/// and after which pause it is tried again at a start.
-const LOOKS: u32 = 10;
+/// A process that is being killed holds its locks for a moment. For so many messages a session that began meanwhile
+/// looks whether one that seemed to live was about to die with this very message in its hands;
+const EARLY: u32 = 64;
+/// and so often, with that pause, it looks again.
+const LOOKS: u32 = 200;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What may come again.
 pub(super) struct Resends {
     sessions: Vec<Session>,
+    /// Those that seemed to live when this session began.
+    living: Vec<Session>,
+    messages: u32,
 }
 
 impl Resends {
     /// What the dead sessions of this DIR left.
     pub(super) fn load(env: &Env, layout: &Layout, own: &Session) -> Result<Self> {
-        let mut tokens = tokens(env, layout)?;
-        tokens.retain(|token| token != own.token());
-        tokens.truncate(SESSIONS);
-        let mut sessions = Vec::new();
-        for look in 0..LOOKS {
-            if look > 0 && !tokens.is_empty() {
-                env.clock.nap(LOOK_AGAIN);
+        let (mut sessions, mut living) = (Vec::new(), Vec::new());
+        for token in tokens(env, layout)?.into_iter().filter(|token| token != own.token()).take(SESSIONS) {
+            match dead(env, layout, &token)? {
+                Some(dead) => sessions.extend(dead),
+                None => living.extend(Session::open(env, layout, &token)?),
             }
-            let mut living = Vec::new();
-            for token in tokens {
-                match dead(env, layout, &token)? {
-                    Some(dead) => sessions.extend(dead),
-                    None => living.push(token),
-                }
-            }
-            tokens = living;
         }
-        Ok(Self { sessions })
+        Ok(Self { sessions, living, messages: 0 })
     }
 
     /// Whether this line was kept by a session that died before it could confirm it. From then on it counts as seen.
-    pub(super) fn recognises(&mut self, env: &Env, layout: &Layout, line: &[u8]) -> bool {
+    pub(super) fn recognises(&mut self, env: &Env, layout: &Layout, line: &[u8]) -> Result<bool> {
+        if !self.living.is_empty() {
+            self.look_at_the_living(env, layout, line)?;
+        }
         if self.sessions.is_empty() {
-            return false;
+            return Ok(false);
         }
         let found = self.sessions.iter().position(|session| {
             // Several processes may look for the same line: the lock decides who has seen it.
@@ -67,7 +65,7 @@ impl Resends {
             }
             still
         });
-        let Some(at) = found else { return false };
+        let Some(at) = found else { return Ok(false) };
         let session = &self.sessions[at];
         session.recognised();
         if !session.owes() {
@@ -77,7 +75,27 @@ impl Resends {
         } else {
             session.file().unlock();
         }
-        true
+        Ok(true)
+    }
+
+    fn look_at_the_living(&mut self, env: &Env, layout: &Layout, line: &[u8]) -> Result<()> {
+        self.messages += 1;
+        let living = std::mem::take(&mut self.living);
+        for session in living {
+            let mut looks = 0;
+            while session.holds(line) && looks < LOOKS {
+                if let Some(found) = dead(env, layout, session.token())? {
+                    self.sessions.extend(found);
+                    break;
+                }
+                looks += 1;
+                env.clock.nap(LOOK_AGAIN);
+            }
+            if looks == 0 && self.messages < EARLY && !self.sessions.iter().any(|s| s.token() == session.token()) {
+                self.living.push(session);
+            }
+        }
+        Ok(())
     }
 }
 

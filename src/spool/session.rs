@@ -301,6 +301,14 @@ impl Session {
         lines.contains(&next).then(|| self.line(next)).flatten()
     }
 
+    /// Whether this line is in its hands, not confirmed yet; its process may be alive.
+    pub(super) fn holds(&self, line: &[u8]) -> bool {
+        match self.step() {
+            Step::Append => self.line(self.get(COUNT)).is_some_and(|held| held == self.hash(line)),
+            _ => self.expects(line),
+        }
+    }
+
     /// Whether this is the line that comes next, should what was not confirmed come again.
     pub(super) fn expects(&self, line: &[u8]) -> bool {
         self.next_line().is_some_and(|next| next == self.hash(line))
