@@ -25,11 +25,13 @@ pub enum SyncPolicy {
     Never,
 }
 
+/// An hour file, and the list of identities that is synced before it.
+type Dirty = (Arc<dyn File>, Option<Arc<dyn File>>);
+
 #[derive(Default)]
 struct State {
-    /// Written to since their last sync: the current file, and perhaps the one before it; each with the list of
-    /// identities that is synced before it.
-    dirty: Vec<(Arc<dyn File>, Option<Arc<dyn File>>)>,
+    /// Written to since their last sync: the current file, and perhaps the one before it.
+    dirty: Vec<Dirty>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
