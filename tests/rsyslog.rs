@@ -1,4 +1,4 @@
-//! Under the real rsyslogd: the shipped configuration, and the plain-mode scenarios of rsyslog's own tests of omprog.
+//! Under the real rsyslogd: the shipped configuration for plain mode, and the plain-mode scenarios of rsyslog's own tests of omprog.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
 #[path = "support/daemons.rs"]
@@ -9,10 +9,10 @@ use std::time::Duration;
 use daemons::*;
 use nix::sys::signal::Signal;
 
-/// The shipped file with this site's paths in it, and nothing else changed.
+/// The shipped file for plain mode with this site's paths in it, and nothing else changed.
 fn recommended(site: &Site) -> String {
     shipped(
-        "rsyslog/logjam.conf",
+        "rsyslog/logjam-plain.conf",
         &[
             (
                 "/usr/bin/logjam pipe /var/log/logjam s3://BUCKET/{prefix}/{year}/{month}/{day}/{filename}",
@@ -233,19 +233,33 @@ fn a_hup_to_the_whole_service_ends_nothing() {
 }
 
 #[test]
-fn after_a_kill_the_next_message_starts_another_and_nothing_read_is_lost() {
+fn after_a_kill_of_guard_and_worker_the_next_message_starts_another_pair_and_nothing_read_is_lost() {
+    killed_between_messages("");
+}
+
+#[test]
+fn without_a_guard_too_the_next_message_after_a_kill_starts_another_and_nothing_read_is_lost() {
+    killed_between_messages("--no-guard");
+}
+
+fn killed_between_messages(options: &str) {
     let site = Site::new();
     let all = lines(0, 60);
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "", r#"action.resumeRetryCount="-1""#));
+    let rsyslogd = start_rsyslogd(&site, &action(&site, options, r#"action.resumeRetryCount="-1""#));
     let mut files = 0;
     let mut pids = Vec::new();
     for (round, part) in all.sent.chunks(20).enumerate() {
         rsyslogd.send(part);
         site.wait_for_lines(20 * (round + 1));
-        for process in site.children() {
-            pids.push(process.pid);
-            process.signal(Signal::SIGKILL);
+        let child = site.child();
+        let worker = site.worker();
+        assert_eq!(worker.pid == child.pid, options.contains("--no-guard"), "{:?}", site.children());
+        // The guard first, or it would start another worker.
+        child.signal(Signal::SIGKILL);
+        if worker.pid != child.pid {
+            worker.signal(Signal::SIGKILL);
         }
+        pids.push(child.pid);
         site.wait_until_no_child();
         if round == 0 {
             files = rsyslogd.open_files();
@@ -254,7 +268,32 @@ fn after_a_kill_the_next_message_starts_another_and_nothing_read_is_lost() {
     assert!(rsyslogd.open_files() <= files + 1, "rsyslogd leaks descriptors: {files}, then {}", rsyslogd.open_files());
     rsyslogd.stop();
     pids.dedup();
-    assert!(pids.len() >= 3, "three processes were killed: {pids:?}");
+    assert_eq!(pids.len(), 3, "three processes were killed: {pids:?}");
+    assert_same_lines_in_order(&site.archived_lines(), &all.by_rsyslog);
+}
+
+#[test]
+fn a_kill_of_the_worker_loses_nothing_and_rsyslogd_does_not_notice() {
+    let site = Site::new();
+    let all = lines(0, 60);
+    let rsyslogd = start_rsyslogd(&site, &action(&site, "", ""));
+    rsyslogd.send(&all.sent[..20]);
+    site.wait_for_lines(20);
+    let guard = site.child();
+    for part in all.sent[20..].chunks(20) {
+        let worker = site.worker();
+        assert_ne!(worker.pid, guard.pid, "a guard and a worker");
+        worker.signal(Signal::SIGKILL);
+        rsyslogd.send(part);
+        wait_for("another worker", || {
+            let children = site.children();
+            children.iter().any(|other| other.parent == guard.pid && other.pid != worker.pid).then_some(())
+        });
+    }
+    site.wait_for_lines(60);
+    assert_eq!(site.child().pid, guard.pid);
+    rsyslogd.stop();
+    assert_left_by_itself(&site);
     assert_same_lines_in_order(&site.archived_lines(), &all.by_rsyslog);
 }
 

@@ -56,16 +56,18 @@ pub enum Mode {
 /// What others may know of a dialogue.
 pub struct Pulse {
     replies: Mutex<Replies>,
-    began: Instant,
-    /// Since when a reply is due, in ms from the beginning, and 1 more; 0: none is.
+    /// The number of the message that a reply is due for; 0: none is.
     owed: AtomicU64,
+    /// What was due when it was last looked at, and since when as far as that is known.
+    seen: Mutex<(u64, Instant)>,
     messages: AtomicU64,
 }
 
 impl Pulse {
     /// Before the dialogue.
     pub fn new(replies: Replies, began: Instant) -> Arc<Self> {
-        Arc::new(Self { replies: Mutex::new(replies), began, owed: AtomicU64::new(0), messages: AtomicU64::new(0) })
+        let (owed, seen) = (AtomicU64::new(0), Mutex::new((0, began)));
+        Arc::new(Self { replies: Mutex::new(replies), owed, seen, messages: AtomicU64::new(0) })
     }
 
     /// How many messages have come.
@@ -76,28 +78,24 @@ impl Pulse {
     /// To be called now and then: says that the reply that is due will come.
     pub fn keep_alive(&self, now: Instant) {
         let owed = self.owed.load(Relaxed);
-        if owed == 0 || self.since(now) < owed + millis(DOT) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed != seen.0 {
+            *seen = (owed, now);
+        }
+        if owed == 0 || now.duration_since(seen.1) < DOT {
             return;
         }
         // Not after the reply: with that lock, none is sent meanwhile.
         let mut replies = self.lock();
         if self.owed.load(Relaxed) == owed {
             replies.dot();
-            self.owed.store(self.since(now), Relaxed);
+            seen.1 = now;
         }
-    }
-
-    fn since(&self, now: Instant) -> u64 {
-        millis(now.duration_since(self.began)) + 1
     }
 
     fn lock(&self) -> MutexGuard<'_, Replies> {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 /// One side of the dialogue: ours.
@@ -243,7 +241,8 @@ impl<'a> Dialogue<'a> {
             // More comes although nobody hears: what was unread before is not known for sure any more.
             self.session.replied();
         }
-        self.pulse.messages.fetch_add(1, Relaxed);
+        // Only this thread counts.
+        self.pulse.messages.store(self.pulse.messages() + 1, Relaxed);
         let text = &self.buffer.bytes()[from..to];
         let done = match &self.mode {
             Mode::Silent => return self.keeper.keep(text).map_or(Next::Leave, |_kept| Next::On),
@@ -299,7 +298,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn owe(&self) {
-        self.pulse.owed.store(self.pulse.since(self.env.clock.steady()), Relaxed);
+        self.pulse.owed.store(self.pulse.messages(), Relaxed);
     }
 
     /// Nothing hangs on the reply to the beginning of a transaction.

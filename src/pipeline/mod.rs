@@ -210,7 +210,8 @@ impl Room {
     fn allows(&mut self, most: usize) -> usize {
         let allowed = self.reserve.allows(most as u64);
         let pressed = allowed == 0;
-        if self.pressed.swap(pressed, Ordering::Relaxed) != pressed && pressed {
+        if self.pressed.load(Ordering::Relaxed) != pressed && !self.pressed.swap(pressed, Ordering::Relaxed) && pressed
+        {
             let _ = self.archivist.try_send(Event::Pressed);
         }
         usize::try_from(allowed).unwrap_or(most)

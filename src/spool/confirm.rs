@@ -147,13 +147,16 @@ impl Spool {
     }
 
     fn append(&mut self, session: &Session, message: &[u8], identity: Option<u128>) -> Result<Kept> {
+        let now = self.env.clock.now();
         // A file that has ended in the middle of the message is finished with it.
         let mut done = match session.place() {
             Some(place) => self.begun_at(&place).unwrap_or(0),
             None => 0,
         };
         if session.place().is_none() || done == 0 {
-            if let Some(ended) = self.open.as_ref().filter(|open| !open.partial()).and_then(|open| self.over(open)) {
+            if let Some(ended) =
+                self.open.as_ref().filter(|open| !open.partial()).and_then(|open| self.over_at(open, now))
+            {
                 self.end(ended);
             }
             let open = self.current()?;
@@ -171,8 +174,10 @@ impl Spool {
             ids.note(open.name(), hash, place.from, place.from + place.bytes)?;
         }
         while done < message.len() {
-            let (now, steady) = (self.env.clock.now(), self.env.clock.steady());
-            done += self.current()?.append(&message[done..], now, steady)?;
+            let open = self.current()?;
+            // When it was touched matters to lines without a dialogue only.
+            let touched = open.touched();
+            done += open.append(&message[done..], now, touched)?;
         }
         self.written();
         self.synced_message(session)

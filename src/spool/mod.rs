@@ -26,6 +26,7 @@ use crate::format::layout::Layout;
 use crate::format::mark::Mark;
 use crate::format::period::Period;
 use crate::format::seal::Ended;
+use chrono::{DateTime, Utc};
 use ids::Ids;
 use resend::Resends;
 use session::Session;
@@ -265,7 +266,11 @@ impl Spool {
     }
 
     fn over(&self, open: &Hour) -> Option<Ended> {
-        let (now, period) = (self.env.clock.now(), open.period());
+        self.over_at(open, self.env.clock.now())
+    }
+
+    fn over_at(&self, open: &Hour, now: DateTime<Utc>) -> Option<Ended> {
+        let period = open.period();
         if self.asked.is_some() {
             self.asked
         } else if now >= period.end {

@@ -123,11 +123,14 @@ impl Site {
         self.bucket_lines()
     }
 
-    /// All lines of the bucket's objects, each object being exactly one gzip member that ends in a newline.
+    /// All lines of the bucket's objects in the order in which these were begun, each object being exactly one gzip member that ends in a newline.
     #[track_caller]
     pub fn bucket_lines(&self) -> Vec<Vec<u8>> {
+        let mut objects = log_files(&self.path("bucket"), ".log.gz");
+        // A period's plain name is older than those with a token.
+        objects.sort_by_key(|path| path.to_string_lossy().trim_end_matches(".log.gz").to_owned());
         let mut lines = Vec::new();
-        for object in log_files(&self.path("bucket"), ".log.gz") {
+        for object in objects {
             let packed = fs::read(&object).expect("an object");
             let mut text = Vec::new();
             let mut member = flate2::bufread::GzDecoder::new(&packed[..]);
@@ -189,6 +192,21 @@ impl Site {
             assert!(quiet.elapsed() < PATIENCE, "{seen} of {count} lines are in the files, and no more come");
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Waits until a text is in the open hour files.
+    #[track_caller]
+    pub fn wait_for_text(&self, text: &str) {
+        let within = |path: &PathBuf| fs::read(path).is_ok_and(|file| String::from_utf8_lossy(&file).contains(text));
+        wait_for(&format!("{text:?} in an hour file"), || {
+            log_files(&self.spool(), ".log").iter().any(within).then_some(())
+        });
+    }
+
+    /// Waits until logjam has said a text.
+    #[track_caller]
+    pub fn wait_until_it_says(&self, text: &str) {
+        wait_for(&format!("{text:?} in logjam.err"), || self.read("logjam.err").contains(text).then_some(()));
     }
 
     /// Every process, whoever its parent, that carries this site's path in its command line.
@@ -299,13 +317,13 @@ pub fn log_files(directory: &Path, end: &str) -> Vec<PathBuf> {
 
 /// Counts lines in growing files without reading them again and again.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     read: HashMap<PathBuf, (u64, usize)>,
 }
 
 impl Tally {
     /// Each hour file once, by its name, in whichever of its stages it is met first.
-    fn lines(&mut self, root: &Path) -> usize {
+    pub fn lines(&mut self, root: &Path) -> usize {
         let mut by_name: HashMap<String, usize> = HashMap::new();
         for (directory, end) in [("spool", ".log"), ("spool/archive", ".log.gz"), ("bucket", ".log.gz")] {
             for file in log_files(&root.join(directory), end) {
@@ -457,13 +475,14 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(mut command: Command, log: &Path) -> Child {
+fn spawn(mut command: Command, environment: &[(&str, &str)], log: &Path) -> Child {
     let log = fs::OpenOptions::new().append(true).create(true).open(log).expect("the daemon's log");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LOGJAM_") {
             command.env_remove(name);
         }
     }
+    command.envs(environment.iter().copied());
     command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
     command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
 }
@@ -482,21 +501,41 @@ pub fn shipped(file: &str, edits: &[(&str, &str)]) -> String {
 
 // ------------------------------------------------------------------------------------------------------------ rsyslogd
 
+/// What an rsyslogd is given beside its rules.
+#[derive(Default, Clone)]
+pub struct Setup {
+    /// Settings within `global()`.
+    pub globals: String,
+    /// Those within `main_queue()`; where empty, a queue in memory with one worker.
+    pub main_queue: String,
+    /// Variables for it and for its children.
+    pub environment: Vec<(String, String)>,
+}
+
 /// Starts the real rsyslogd with `rules`, the text of a file such as one would put into /etc/rsyslog.d.
 ///
 /// What rsyslogd says of itself goes to `rsyslogd.log` in the site, and not to the rules.
 #[track_caller]
 pub fn start_rsyslogd(site: &Site, rules: &str) -> Daemon {
-    let program = ["/usr/sbin/rsyslogd", "/usr/local/sbin/rsyslogd"].iter().find(|path| Path::new(path).exists());
-    let program = program.expect("rsyslogd is not installed: run tests/install-debian");
-    let port_file = site.path("port");
-    let _ = fs::remove_file(&port_file);
+    start_rsyslogd_with(site, &Setup::default(), rules)
+}
+
+/// The same with settings outside of the rules.
+#[track_caller]
+pub fn start_rsyslogd_with(site: &Site, setup: &Setup, rules: &str) -> Daemon {
+    for left in ["port", "rsyslogd.pid"] {
+        let _ = fs::remove_file(site.path(left));
+    }
     fs::write(site.path("rules.conf"), rules).expect("the rules");
+    let main_queue = match setup.main_queue.as_str() {
+        "" => r#"queue.type="LinkedList" queue.size="200000" queue.workerThreads="1" queue.timeoutShutdown="30000""#,
+        settings => settings,
+    };
     let main = format!(
-        r#"global(workDirectory="{root}/state" processInternalMessages="on" reportChildProcessExits="all")
+        r#"global(workDirectory="{root}/state" processInternalMessages="on" reportChildProcessExits="all" {globals})
 module(load="imtcp")
 input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{root}/port")
-main_queue(queue.type="LinkedList" queue.size="200000" queue.workerThreads="1" queue.timeoutShutdown="30000")
+main_queue({main_queue})
 if $programname startswith "rsyslogd" then {{
     action(type="omfile" file="{root}/rsyslogd.log")
     stop
@@ -504,17 +543,26 @@ if $programname startswith "rsyslogd" then {{
 include(file="{root}/rules.conf")
 "#,
         root = site.text("").trim_end_matches('/'),
+        globals = setup.globals,
     );
     fs::write(site.path("rsyslog.conf"), main).expect("the configuration");
 
-    let mut command = Command::new(program);
+    let mut command = Command::new(rsyslogd());
     command.arg("-n").arg("-f").arg(site.path("rsyslog.conf")).arg("-i").arg(site.path("rsyslogd.pid"));
-    let mut daemon = Daemon { process: spawn(command, &site.path("rsyslogd.err")), port: 0 };
+    let environment: Vec<_> = setup.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut daemon = Daemon { process: spawn(command, &environment, &site.path("rsyslogd.err")), port: 0 };
     daemon.port = wait_for("rsyslogd's port", || {
         assert!(daemon.is_running(), "rsyslogd does not start: {}", site.read("rsyslogd.err"));
         site.read("port").trim().parse().ok().filter(|&port: &u16| port != 0)
     });
     daemon
+}
+
+/// The program.
+#[track_caller]
+pub fn rsyslogd() -> &'static str {
+    let program = ["/usr/sbin/rsyslogd", "/usr/local/sbin/rsyslogd"].into_iter().find(|path| Path::new(path).exists());
+    program.expect("rsyslogd is not installed: run tests/install-debian")
 }
 
 // ----------------------------------------------------------------------------------------------------------- syslog-ng
@@ -558,7 +606,7 @@ source s_src {{ syslog(ip("127.0.0.1") port({port}) transport("tcp") max-connect
     command.arg("--persist-file").arg(site.path("state/syslog-ng.persist"));
     command.arg("--pidfile").arg(site.path("syslog-ng.pid"));
     command.arg("--control").arg(site.path("syslog-ng.ctl"));
-    let mut daemon = Daemon { process: spawn(command, &site.path("syslog-ng.err")), port };
+    let mut daemon = Daemon { process: spawn(command, &[], &site.path("syslog-ng.err")), port };
     wait_for("syslog-ng's port", || {
         assert!(daemon.is_running(), "syslog-ng does not start: {}", site.read("syslog-ng.err"));
         TcpStream::connect(("127.0.0.1", port)).ok()
@@ -585,10 +633,26 @@ pub struct Lines {
 pub fn lines(from: usize, count: usize) -> Lines {
     let numbers = from..from + count;
     Lines {
-        sent: numbers.clone().map(|n| format!("<134>1 {} web-1 haproxy 4242 - - {}", stamp(n), text(n))).collect(),
-        by_rsyslog: numbers.clone().map(|n| format!("{} web-1 haproxy[4242] {}", stamp(n), text(n))).collect(),
+        sent: numbers.clone().map(sent).collect(),
+        by_rsyslog: numbers.clone().map(by_rsyslog).collect(),
         by_syslog_ng: numbers.map(|n| format!("{} web-1 haproxy[4242]: {}", stamp(n), text(n))).collect(),
     }
+}
+
+/// Message number `n` as it goes over the wire.
+pub fn sent(n: usize) -> String {
+    format!("<134>1 {} web-1 haproxy 4242 - - {}", stamp(n), text(n))
+}
+
+/// The line that the shipped templates for rsyslog make of it.
+pub fn by_rsyslog(n: usize) -> String {
+    format!("{} web-1 haproxy[4242] {}", stamp(n), text(n))
+}
+
+/// The number of a message, out of its line.
+pub fn number(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line).ok()?;
+    line.split("frontend request ").nth(1)?.split(' ').next()?.parse().ok()
 }
 
 fn stamp(n: usize) -> String {
