@@ -6,7 +6,6 @@
 //! the guard holds as well, and where it stands is in the session's record: when this process is killed, the next worker
 //! goes on at that very point, and the daemon does not notice.
 
-use crate::env::Env;
 use crate::env::input::Input;
 use crate::env::replies::{Replies, Reply};
 use crate::env::slate::Buffer;
@@ -100,7 +99,6 @@ impl Pulse {
 
 /// One side of the dialogue: ours.
 pub struct Dialogue<'a> {
-    env: Env,
     input: &'a Input,
     session: Arc<Session>,
     buffer: Buffer,
@@ -125,14 +123,13 @@ enum Next {
 impl<'a> Dialogue<'a> {
     /// A dialogue about `input`; `session` and `buffer` may be those of an earlier worker.
     pub fn new(
-        env: Env,
         input: &'a Input,
         (session, buffer): (Arc<Session>, Buffer),
         pulse: Arc<Pulse>,
         mode: Mode,
         keeper: &'a dyn Keeper,
     ) -> Self {
-        Self { env, input, session, buffer, pulse, mode, keeper, have: 0, last: None, unread: false }
+        Self { input, session, buffer, pulse, mode, keeper, have: 0, last: None, unread: false }
     }
 
     /// Speaks until the daemon leaves, or the program does. `taken_over`: an earlier worker has begun the session.

@@ -86,11 +86,11 @@ impl Speech {
         let pulse = Pulse::new(Replies::stdout(tokens)?, env.clock.steady());
         let done = Arc::new(Mutex::new(None));
         let run = {
-            let (env, bell, done) = (env.clone(), Arc::clone(&bell), Arc::clone(&done));
+            let (bell, done) = (Arc::clone(&bell), Arc::clone(&done));
             let (store, pulse, input) = (Arc::clone(store), Arc::clone(&pulse), input.again()?);
             move || {
                 let owned = (self.session, self.buffer);
-                let read = Dialogue::new(env, &input, owned, pulse, self.mode, &*store).run(self.taken_over);
+                let read = Dialogue::new(&input, owned, pulse, self.mode, &*store).run(self.taken_over);
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
                 bell.ring();
             }
