@@ -426,3 +426,47 @@ fn without_a_guard_the_dialogue_is_the_same() {
     assert!(child.wait().unwrap().success());
     assert_eq!(place.stored_text(), b"a\nb\nc\n");
 }
+
+#[test]
+fn what_somebody_removes_is_begun_again_and_no_answer_is_given_twice() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--sync=message"]);
+    omprog.say(b"one\n", OK);
+    std::fs::remove_dir_all(place.path("spool")).unwrap();
+    std::fs::create_dir(place.path("spool")).unwrap();
+    // The file has no name any more: another one is begun before this is confirmed.
+    omprog.say(b"two\n", OK);
+    assert_eq!(place.open_text(), b"two\n");
+    std::fs::remove_dir_all(place.path("spool")).unwrap();
+    std::fs::create_dir(place.path("spool")).unwrap();
+    kill(omprog.wait_for_worker(), Signal::SIGKILL).unwrap();
+    omprog.say(b"three\n", OK);
+    omprog.say(b"four\n", OK);
+    omprog.input = None;
+    assert_eq!(read_some(&mut omprog), None, "an answer to nothing");
+    assert_eq!(omprog.child.wait().unwrap().code(), Some(0));
+    assert_eq!(place.stored_text(), b"three\nfour\n");
+    assert!(place.said().contains("somebody removed it"), "{}", place.said());
+}
+
+#[test]
+fn a_start_on_a_full_disk_waits_with_dots() {
+    let place = Place::new();
+    let small = place.path("spool");
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small).status();
+    assert!(mounted.unwrap().success(), "the tests run as root");
+    let ballast = small.join("ballast");
+    let mut full = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write(&mut full, &[b'x'; 4096]).is_ok() {}
+    let mut omprog = Omprog::spawn(place.command(&["--confirm-messages", "--reserve=0B"]));
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    drop(full);
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(omprog.reply().unwrap().trim_start_matches('.'), OK);
+    omprog.say(b"a\n", OK);
+    assert_eq!(omprog.end(), Some(0));
+    assert_eq!(place.stored_text(), b"a\n");
+    assert!(place.own("session").is_empty());
+    assert!(std::process::Command::new("umount").arg("-l").arg(&small).status().unwrap().success());
+}

@@ -111,14 +111,13 @@ impl House {
             sync: SyncPolicy::Within(Duration::from_secs(1)),
             ids: false,
         };
-        let pipe =
-            Pipe { archive: archive.clone(), spool, reserve: Some(0), dialogue: None, once, log: Default::default() };
+        let pipe = Pipe { archive: archive.clone(), spool, reserve: Some(0), once, log: Default::default() };
         let (reader, writer) = std::io::pipe().unwrap();
         let input = Input::new(OwnedFd::from(reader));
         let run = std::thread::spawn(move || {
             let signals = Signals::block()?;
             pipeline::prepare(&pipe)?;
-            pipeline::run(pipe, &input, &signals, move || {
+            pipeline::run(pipe, None, &input, &signals, move || {
                 Uploader::start(archive.clone(), Arc::clone(&store) as _, dest.clone()).map(Some)
             })
         });

@@ -14,7 +14,7 @@ use crate::format::key::Dest;
 use crate::format::layout::Layout;
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
-use crate::pipeline::{self, Left, Pipe};
+use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
 use std::ffi::OsString;
@@ -136,7 +136,7 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     }
     // In the middle of a dialogue an error would be the answer to a message.
     let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
-    let (pipe, store, dest) = loop {
+    let (pipe, speech, store, dest) = loop {
         match start(args, &env, log) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
@@ -148,13 +148,13 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
         }
     };
     let archive = pipe.archive.clone();
-    pipeline::run(pipe, &input, signals, move || match (&store, &dest) {
+    pipeline::run(pipe, speech, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
         _ => Ok(None),
     })
 }
 
-type Started = (Pipe, Option<Arc<dyn Store>>, Option<Dest>);
+type Started = (Pipe, Option<Speech>, Option<Arc<dyn Store>>, Option<Dest>);
 
 fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
@@ -191,10 +191,11 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     };
     let spool =
         spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
-    let dialogue = mode(args)?;
-    let pipe = Pipe { archive, spool, reserve: args.reserve, dialogue, once: args.once, log: log.clone() };
+    let mode = mode(args)?;
+    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, log: log.clone() };
     pipeline::prepare(&pipe)?;
-    Ok((pipe, store, dest))
+    let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
+    Ok((pipe, speech, store, dest))
 }
 
 fn sync(args: &Args) -> Result<SyncPolicy> {

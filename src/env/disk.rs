@@ -34,6 +34,11 @@ fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
     Error::io(op, path.display(), e)
 }
 
+/// A file that another process opened; `path` is for messages.
+pub fn adopted(fd: std::os::fd::OwnedFd, path: &Path) -> Arc<dyn File> {
+    Arc::new(Opened { file: fd.into(), path: path.display().to_string(), at_end: AtomicBool::new(false) })
+}
+
 fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Arc<dyn File>> {
     // Without O_NONBLOCK the open of a pipe that somebody put there would wait for its writer.
     let file = options
@@ -257,6 +262,10 @@ impl File for Opened {
             }
         }
         Slate::map(&self.file, words, &self.path)
+    }
+
+    fn is_linked(&self) -> Result<bool> {
+        self.file.metadata().map(|m| m.nlink() > 0).map_err(|e| self.failed("stat", &e))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -106,6 +106,10 @@ pub trait File: Send + Sync {
     fn id(&self) -> Result<FileId>;
     /// Whether some process, also this one, has the file open for writing; `None` where the system can't tell.
     fn has_writer(&self) -> Option<bool>;
+    /// Whether it still has a name.
+    fn is_linked(&self) -> Result<bool> {
+        Ok(true)
+    }
     /// Makes the file `words` words of 8 bytes long, with room on the disk for all of them, and maps it.
     fn map(&self, words: usize) -> Result<Slate>;
     /// The descriptor, where there is one, to be handed to another process.

@@ -53,6 +53,16 @@ pub struct Held {
     pub died: Option<String>,
 }
 
+/// The session that an earlier worker left.
+pub struct Left {
+    /// Its name.
+    pub token: String,
+    /// Its buffer.
+    pub buffer: OwnedFd,
+    /// Its record, locked as long as this or the guard's own descriptor is open, and there even if somebody removed it.
+    pub record: OwnedFd,
+}
+
 static HELD: OnceLock<Held> = OnceLock::new();
 
 /// Becomes a guard with a worker, if the command line wants one: returns in the worker, or if there is none.
@@ -184,7 +194,7 @@ impl Held {
     }
 
     /// The session that a worker before this one left, and its buffer. It stays there for the next one as well.
-    pub fn left(&self) -> Option<(String, OwnedFd)> {
+    pub fn left(&self) -> Option<Left> {
         let (_, take) = self.socket.as_ref()?;
         let mut token = [0; TOKEN];
         let mut parts = [IoSliceMut::new(&mut token)];
@@ -198,9 +208,9 @@ impl Held {
                 fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
-        // The lock is the guard's to hold.
-        let buffer = fds.into_iter().next()?;
-        Some((String::from_utf8_lossy(&token[..len]).into_owned(), buffer))
+        let mut fds = fds.into_iter();
+        let token = String::from_utf8_lossy(&token[..len]).into_owned();
+        Some(Left { token, buffer: fds.next()?, record: fds.next()? })
     }
 }
 
@@ -253,9 +263,9 @@ mod tests {
         drop(reader);
         for _ in 0..2 {
             std::io::Write::write_all(&mut writer, b"x").unwrap();
-            let (token, fd) = held.left().unwrap();
-            assert_eq!(token, "one");
-            assert_eq!(nix::unistd::read(&fd, &mut [0; 2]).unwrap(), 1);
+            let left = held.left().unwrap();
+            assert_eq!(left.token, "one");
+            assert_eq!(nix::unistd::read(&left.buffer, &mut [0; 2]).unwrap(), 1);
         }
     }
 }

@@ -40,6 +40,8 @@ pub const LAST: usize = 18;
 pub const NAME: usize = 20;
 /// Words of the name.
 pub const NAME_WORDS: usize = 32;
+/// Whether lines have identities.
+pub const IDENTIFIED: usize = 53;
 /// Hashes of the lines of this transaction, or of the one message, 2 words each.
 pub const HASHES: usize = 64;
 /// All of it.
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn nothing_overlaps() {
-        const { assert!(NAME + 1 + NAME_WORDS <= HASHES) };
+        const { assert!(NAME + 1 + NAME_WORDS <= IDENTIFIED && IDENTIFIED < HASHES) };
         for (at, after) in [(BOOT, KEY), (KEY, STEP), (FILE, FROM), (THEN, SEEN), (LAST, NAME)] {
             assert_eq!(at + 2, after);
         }

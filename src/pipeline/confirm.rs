@@ -3,6 +3,7 @@
 
 use super::{Pipe, Room};
 use crate::env::Env;
+use crate::env::disk::adopted;
 use crate::env::guard;
 use crate::env::input::Input;
 use crate::env::replies::Replies;
@@ -27,7 +28,7 @@ const WATCH: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(250);
 
 /// A dialogue that is about to begin, or to go on.
-pub(super) struct Speech {
+pub struct Speech {
     pub(super) session: Arc<Session>,
     buffer: Buffer,
     taken_over: bool,
@@ -36,14 +37,14 @@ pub(super) struct Speech {
 
 impl Speech {
     /// The session that an earlier worker left with the guard, or a new one, which is left with it.
-    pub(super) fn begin(pipe: &Pipe, mode: Mode) -> Result<Self> {
+    pub fn begin(pipe: &Pipe, mode: Mode) -> Result<Self> {
         let (env, layout) = (&pipe.archive.env, &pipe.archive.layout);
         let held = guard::held();
-        let left = held.and_then(guard::Held::left);
-        if let Some((token, fd)) = left
-            && let Some(session) = Session::open(env, layout, &token)?
+        if let Some(left) = held.and_then(guard::Held::left)
+            && let Some(session) = Session::of(env, &left.token, adopted(left.record, &layout.session(&left.token)))?
         {
-            return Ok(Self { session: Arc::new(session), buffer: Buffer::open(fd, BUFFER)?, taken_over: true, mode });
+            let buffer = Buffer::open(left.buffer, BUFFER)?;
+            return Ok(Self { session: Arc::new(session), buffer, taken_over: true, mode });
         }
         let session = Session::begin(env, layout)?;
         let (buffer, fd) = Buffer::create(BUFFER)?;

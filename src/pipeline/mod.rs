@@ -8,14 +8,13 @@ use crate::archive::{Archive, Pass};
 use crate::config::check_dir;
 use crate::env::input::Input;
 use crate::env::signals::{Asked, Signals};
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Kind, Result};
 use crate::format::seal::Ended;
-use crate::ingest::dialogue::Mode;
 use crate::ingest::{self, End, Sink};
 use crate::log::LogFile;
 use crate::spool::reserve::Reserve;
 use crate::spool::{self, Handover, Hour, Spool};
-use confirm::Speech;
+pub use confirm::Speech;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -42,8 +41,6 @@ pub struct Pipe {
     pub spool: spool::Settings,
     /// Free space never used up, in bytes; `None`: the default.
     pub reserve: Option<u64>,
-    /// Whether messages are confirmed, or told apart by their identity: how. `None`: bytes as they come.
-    pub dialogue: Option<Mode>,
     /// At the end of the input: end the open file too, and archive everything.
     pub once: bool,
     /// The program's own log file, to be reopened on SIGHUP.
@@ -67,15 +64,15 @@ pub fn prepare(pipe: &Pipe) -> Result<()> {
     pipe.archive.make_dirs()
 }
 
-/// Runs from the first line to the last. `start_uploader` is called off the intake's path.
+/// Runs from the first line to the last. `dialogue`: if messages are confirmed, or told apart by their identity. `start_uploader` is called off the intake's path.
 pub fn run(
     pipe: Pipe,
+    dialogue: Option<Speech>,
     input: &Input,
     signals: &Signals,
     start_uploader: impl Fn() -> Result<Option<Uploader>> + Send + 'static,
 ) -> Result<Left> {
     let (sender, events) = sync_channel(ENDED_LIMIT);
-    let dialogue = pipe.dialogue.clone().map(|mode| Speech::begin(&pipe, mode)).transpose()?;
     let session = dialogue.as_ref().map(|speech| Arc::clone(&speech.session));
     let own = session.as_deref().map(|session| session.token().to_owned());
     let spool = Spool::open(
@@ -342,6 +339,10 @@ impl Archivist {
             _ => again |= self.seal_waiting(),
         });
         let pass = done.unwrap_or_else(|e| {
+            if e.kind == Kind::NotFound {
+                // Somebody emptied DIR.
+                let _ = archive.make_dirs();
+            }
             tracing::warn!("{e}; tried again later");
             Pass { failed: vec![e], ..Pass::default() }
         });

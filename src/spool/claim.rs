@@ -121,7 +121,15 @@ pub(super) fn waits(theirs: Option<&Mark>, boot: &str) -> bool {
 pub(super) fn set_mark(env: &Env, layout: &Layout, name: &LogName, ours: &Mark) -> Result<()> {
     let path = layout.input(name);
     env.fs.remove(&path)?;
-    let file = env.fs.create(&path)?;
+    let file = match env.fs.create(&path) {
+        // Somebody emptied DIR.
+        Err(e) if e.kind == Kind::NotFound => {
+            env.fs.make_dir(&layout.private())?;
+            env.fs.make_dir(&layout.inputs())?;
+            env.fs.create(&path)?
+        }
+        created => created?,
+    };
     append_all(&*file, ours.to_string().as_bytes())?;
     if ours.session.is_some() {
         file.sync()?;
@@ -136,7 +144,11 @@ pub(super) fn begun(env: &Env, layout: &Layout, settings: &Settings, period: Per
     for _ in 0..TRIES {
         let name = LogName::hour(&settings.prefix, period.start, &settings.suffix, tag.as_deref());
         if let Some(file) = create(env, layout, &name)? {
-            set_mark(env, layout, &name, ours)?;
+            if let Err(e) = set_mark(env, layout, &name, ours) {
+                // Or each further try would leave an empty file.
+                env.fs.remove(&layout.hour(&name))?;
+                return Err(e);
+            }
             return Ok(Hour::new(name, period, file, env.clock.steady()));
         }
         tag = Some(token(env.clock.now(), fastrand::u32(..)));

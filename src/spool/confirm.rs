@@ -79,6 +79,7 @@ impl Spool {
             self.open = claim::reopened(&self.env, &self.layout, &self.settings, &place)?;
         }
         if self.settings.ids && self.ids.is_none() {
+            session.set_identified();
             self.ids = Some(Ids::open(&self.env, &self.layout)?);
         }
         if self.resends.is_none() {

@@ -101,8 +101,14 @@ impl Resends {
 
 /// Looks at every dead session: what became of its last append, and whether anybody still has to know of it.
 pub(super) fn settle(env: &Env, layout: &Layout) -> Result<()> {
+    let mut left = 0;
     for token in tokens(env, layout)? {
-        dead(env, layout, &token)?;
+        if let Some(Some(session)) = dead(env, layout, &token)? {
+            left += 1;
+            if left > SESSIONS {
+                session.end(env, layout)?;
+            }
+        }
     }
     Ok(())
 }

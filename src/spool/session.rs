@@ -10,8 +10,8 @@ use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::name::{LogName, token};
 use crate::format::session::{
-    AT, BEGUN, BOOT, BYTES, COUNT, FILE, FROM, HASHES, HAVE, KEY, LAST, LINES, MAGIC, NAME, NAME_WORDS, OPEN, READY,
-    SEEN, STEP, Step, THEN, WORDS,
+    AT, BEGUN, BOOT, BYTES, COUNT, FILE, FROM, HASHES, HAVE, IDENTIFIED, KEY, LAST, LINES, MAGIC, NAME, NAME_WORDS,
+    OPEN, READY, SEEN, STEP, Step, THEN, WORDS,
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
@@ -55,7 +55,14 @@ impl Session {
             };
             // Who tidies up may have found it without a lock.
             let Some(file) = locked(&*env.fs, &path, created)? else { continue };
-            let session = Self { token, slate: file.map(WORDS)?, file };
+            let slate = match file.map(WORDS) {
+                Ok(slate) => slate,
+                Err(e) => {
+                    env.fs.remove(&path)?;
+                    return Err(e);
+                }
+            };
+            let session = Self { token, slate, file };
             let boot = hash(PUBLIC, env.fs.boot().as_bytes());
             session.put_pair(BOOT, boot);
             session.put_pair(KEY, [fastrand::u64(..), fastrand::u64(..)]);
@@ -73,6 +80,11 @@ impl Session {
             Err(e) if e.kind == Kind::NotFound => return Ok(None),
             other => other?,
         };
+        Self::of(env, token, file)
+    }
+
+    /// The record in this file; `None` as above.
+    pub fn of(env: &Env, token: &str, file: Arc<dyn File>) -> Result<Option<Self>> {
         // A shorter one was never begun; mapping would make it long.
         if file.len()? < (WORDS * size_of::<u64>()) as u64 {
             return Ok(None);
@@ -290,9 +302,14 @@ impl Session {
         }
     }
 
+    /// Its lines have identities: they are recognised by these.
+    pub(super) fn set_identified(&self) {
+        self.put(IDENTIFIED, 1);
+    }
+
     /// Whether lines are left that a resend may bring again.
     pub(super) fn owes(&self) -> bool {
-        self.next_line().is_some()
+        self.get(IDENTIFIED) == 0 && self.next_line().is_some()
     }
 
     fn next_line(&self) -> Option<[u64; 2]> {

@@ -3,7 +3,7 @@
 
 use crate::env::Env;
 use crate::env::fs::File;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -174,6 +174,10 @@ fn force(
 ) -> Result<()> {
     // In this order: a line that is there is known to be, and what is known but not there is cut off by recovery.
     list.map_or(Ok(()), |list| list.sync())?;
+    if !file.is_linked()? {
+        let dir = layout.dir().display();
+        return Err(Error::stop("sync", format!("the open file in {dir}"), Kind::NotFound, "somebody removed it"));
+    }
     let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
     file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) })?;
     if !known {
