@@ -19,6 +19,7 @@ use crate::spool::proof::{Kept, Synced};
 use crate::spool::session::Session;
 use crate::spool::{self, Spool};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -66,8 +67,15 @@ impl Speech {
         room: Room,
     ) -> (Result<End>, Option<Spool>) {
         let env = pipe.archive.env.clone();
-        let store = Arc::new(Store { env: env.clone(), spool: Mutex::new(Some(spool)), room: Mutex::new(room) });
         let session = Arc::clone(&self.session);
+        let store = input.again().map(|input| {
+            let (spool, room) = (Mutex::new(Some(spool)), Mutex::new(room));
+            Arc::new(Store { env: env.clone(), input, spool, room, leaving: AtomicBool::new(false) })
+        });
+        let store = match store {
+            Ok(store) => store,
+            Err(e) => return (Err(e), None),
+        };
         let read = self.speak(&env, input, signals, &store, &pipe.log);
         let mut spool = store.spool().take();
         if let Some(spool) = &mut spool {
@@ -135,6 +143,7 @@ impl Watch<'_> {
             Asked::Reopen => self.log.reopen(),
             Asked::Leave => {
                 tracing::info!("asked to leave: draining the input first");
+                self.store.leaving.store(true, Ordering::Relaxed);
                 self.leaving.get_or_insert((self.env.clock.steady(), self.pulse.messages()));
             }
         }
@@ -155,8 +164,11 @@ impl Watch<'_> {
 /// The spool and the space for it, for two threads. The spool is gone once the program leaves.
 struct Store {
     env: Env,
+    input: Input,
     spool: Mutex<Option<Spool>>,
     room: Mutex<Room>,
+    /// It was asked to leave.
+    leaving: AtomicBool,
 }
 
 impl Store {
@@ -185,7 +197,12 @@ impl Store {
     /// Tries once to keep a message. `None`: not now.
     fn try_keep(&self, spool: &mut Spool, message: &[u8]) -> Option<Kept> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        if room.allows(message.len()) < message.len() {
+        // The last message is what the reserve is for: who sent it leaves, too, and may not send it again.
+        let last = || {
+            self.leaving.load(Ordering::Relaxed)
+                || self.input.wait_writer_gone(None, Duration::ZERO).is_ok_and(|ready| ready.hung_up)
+        };
+        if room.allows(message.len()) < message.len() && !last() {
             return None;
         }
         match spool.keep(message) {
