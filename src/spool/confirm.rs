@@ -91,12 +91,11 @@ impl Spool {
     fn is_resent(&mut self, session: &Session, message: &[u8]) -> Result<bool> {
         let (env, layout) = (&self.env, &self.layout);
         let resent = match &mut self.resends {
-            Some(resends) => resends.recognises(env, layout, message)?,
+            Some(resends) => resends.recognises(env, layout, message, session)?,
             None => false,
         };
         if resent {
             tracing::debug!("a message that was kept before and not confirmed came again; it is not kept twice");
-            session.again(message);
         }
         Ok(resent)
     }

@@ -46,8 +46,9 @@ impl Resends {
         Ok(Self { sessions, living, messages: 0 })
     }
 
-    /// Whether this line was kept by a session that died before it could confirm it. From then on it counts as seen.
-    pub(super) fn recognises(&mut self, env: &Env, layout: &Layout, line: &[u8]) -> Result<bool> {
+    /// Whether this line was kept by a session that died before it could confirm it. From then on it counts as seen, and
+    /// the record of `own` says so.
+    pub(super) fn recognises(&mut self, env: &Env, layout: &Layout, line: &[u8], own: &Session) -> Result<bool> {
         if !self.living.is_empty() {
             self.look_at_the_living(env, layout, line)?;
         }
@@ -67,7 +68,7 @@ impl Resends {
         });
         let Some(at) = found else { return Ok(false) };
         let session = &self.sessions[at];
-        session.recognised();
+        own.again(line, || session.recognised());
         if !session.owes() {
             // One that stays is removed by recovery.
             let _ = session.end(env, layout);

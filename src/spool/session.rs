@@ -228,9 +228,10 @@ impl Session {
         self.set_step(Step::Read);
     }
 
-    /// The message at hand was recognised as one that is kept already.
-    pub(super) fn again(&self, line: &[u8]) {
+    /// The message at hand was recognised as one that is kept already. `before` is called directly before the record says so.
+    pub(super) fn again(&self, line: &[u8], before: impl FnOnce()) {
         self.remember(line);
+        before();
         self.set_step(Step::Again);
     }
 
