@@ -319,7 +319,7 @@ const MISTAKES: &[(Mistake, &Setup)] = &[
 #[test]
 fn the_sweep_catches_every_one_of_these_mistakes() {
     let mut missed = Vec::new();
-    let coarse = Density { first: 1, second: 120, images: 1000, coins: 6 };
+    let coarse = Density { first: 1, second: 120, images: 1000, coins: 10 };
     for (mistake, setup) in MISTAKES {
         let found = sweep(setup, *mistake, coarse, true);
         match found.faults.keys().next() {

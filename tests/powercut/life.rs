@@ -167,7 +167,7 @@ impl<'a> Life<'a> {
             archive,
             store,
             dest: setup.dest(),
-            spool: spool::Settings { prefix: "p".into(), suffix: "s".into(), every: HOUR, sync },
+            spool: spool::Settings { prefix: "p".into(), suffix: "s".into(), every: HOUR, sync, ids: false },
             input: setup.pipe.then(|| format!("pipe-{number}")),
             ended: Arc::default(),
             writers: [None, None],

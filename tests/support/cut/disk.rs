@@ -578,6 +578,11 @@ impl File for Handle {
         }))
     }
 
+    fn lock(&self) -> Result<()> {
+        // One thread: whoever holds it will not give it back meanwhile.
+        if self.try_lock()? { Ok(()) } else { Err(refused("lock", &self.path, libc::EWOULDBLOCK)) }
+    }
+
     fn unlock(&self) {
         self.with(|node| {
             if node.lock == Some(self.id) {
