@@ -208,7 +208,7 @@ impl Spool {
     pub fn tick(&mut self) {
         let Some(open) = &self.open else { return };
         if let Some(ended) = self.over(open)
-            && !(open.partial() && self.session.is_some())
+            && !self.is_in_hand(open)
             && (!open.partial() || self.env.clock.steady().duration_since(open.touched()) >= PARTIAL_LINE_GRACE)
         {
             self.end(ended);
@@ -219,10 +219,16 @@ impl Spool {
     pub fn due(&self) -> Option<Duration> {
         let open = self.open.as_ref()?;
         match self.over(open) {
+            Some(_) if self.is_in_hand(open) => Some(WRITE_RETRY),
             Some(_) if open.partial() => Some(PARTIAL_LINE_GRACE / 5),
             Some(_) => Some(Duration::ZERO),
             None => Some(open.period().remaining(self.env.clock.now())),
         }
+    }
+
+    /// Whether a message is in hand that is confirmed: the record tells by the open file whether it is kept.
+    fn is_in_hand(&self, open: &Hour) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_in_hand() || open.partial())
     }
 
     /// Asks for the open file's end, if there is one: at the end of its last line.

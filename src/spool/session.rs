@@ -146,6 +146,11 @@ impl Session {
         self.slate.words()[STEP].store(step as u64, Release);
     }
 
+    /// Whether a message or a commit is in hand that no reply was sent to.
+    pub fn is_in_hand(&self) -> bool {
+        matches!(self.step(), Step::Append | Step::Kept | Step::Again | Step::Commit)
+    }
+
     /// How many bytes of the message in the buffer are known to be there.
     pub fn have(&self) -> usize {
         usize::try_from(self.get(HAVE)).unwrap_or(0)
