@@ -63,6 +63,10 @@ pub(super) fn continued(
             append_all(&*file, b"\n")?;
         }
         if theirs.as_ref() != Some(ours) {
+            if ours.session.is_some() {
+                // While there is no mark, nothing at its end may be torn.
+                file.sync()?;
+            }
             set_mark(env, layout, &name, ours)?;
         }
         let period = Period::from_start(name.stamp(), settings.every);

@@ -5,7 +5,7 @@ use super::claim;
 use super::hour::Hour;
 use super::ids::Ids;
 use super::proof::{Kept, Synced};
-use super::resend::Resends;
+use super::resend::{self, Resends};
 use super::session::Session;
 use super::{Spool, SyncPolicy};
 use crate::error::{Error, Kind, Result};
@@ -73,6 +73,8 @@ impl Spool {
     /// At the first look: goes on in the file where this session's earlier worker was killed, and reads what dead sessions left.
     pub(super) fn look_back(&mut self) -> Result<()> {
         let Some(session) = self.session.clone() else { return Ok(()) };
+        // What an earlier worker kept in a transaction is part of its commit.
+        resend::make_durable(&self.env, &self.layout, &session)?;
         if let Some(place) = session.place()
             && self.open.is_none()
         {

@@ -261,6 +261,10 @@ impl Spool {
         {
             // That input has ended: no line of it goes on.
             let over = Mark { pipe: None, ..self.mark.clone() };
+            if over.session.is_some() {
+                // While there is no mark, nothing at its end may be torn.
+                hour.file().sync()?;
+            }
             claim::set_mark(&self.env, &self.layout, hour.name(), &over)?;
         }
         match self.open.take() {

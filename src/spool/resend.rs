@@ -139,8 +139,22 @@ fn dead(env: &Env, layout: &Layout, token: &str) -> Result<Option<Option<Session
         env.fs.remove(&path)?;
         return Ok(Some(None));
     }
+    make_durable(env, layout, &session)?;
     lock.unlock();
     Ok(Some(Some(session)))
+}
+
+/// Makes durable what a session has kept: whoever confirms it from now on does not write it again, nor sync it. (Earlier
+/// files of a transaction were synced when they ended.)
+pub(super) fn make_durable(env: &Env, layout: &Layout, session: &Session) -> Result<()> {
+    let (name, id) = session.file_named();
+    let Some(name) = LogName::parse(&name) else { return Ok(()) };
+    let path = layout.hour(&name);
+    if env.fs.stat(&path)?.is_some_and(|entry| entry.id == id) {
+        env.fs.open_read(&path)?.sync()?;
+        env.fs.sync_dir(layout.dir())?;
+    }
+    Ok(())
 }
 
 /// Finds out whether the message that a dead session was appending is in its file; what is there of a part of it is cut

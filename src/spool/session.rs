@@ -221,11 +221,17 @@ impl Session {
         if self.step() != Step::Append {
             return None;
         }
+        let (name, id) = self.file_named();
+        Some(Place { name, id, from: self.get(FROM), bytes: self.get(BYTES) })
+    }
+
+    /// The file that was appended to last: its name and which one it is.
+    pub(super) fn file_named(&self) -> (String, FileId) {
         let bytes: Vec<u8> = (0..NAME_WORDS).flat_map(|at| self.get(NAME + 1 + at).to_le_bytes()).collect();
         let len = usize::try_from(self.get(NAME)).unwrap_or(0).min(bytes.len());
         let name = String::from_utf8_lossy(&bytes[..len]).into_owned();
         let [dev, ino] = self.pair(FILE);
-        Some(Place { name, id: (dev, ino), from: self.get(FROM), bytes: self.get(BYTES) })
+        (name, (dev, ino))
     }
 
     /// The append did not come about, and nothing of it is in the file.

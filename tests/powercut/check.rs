@@ -2,6 +2,7 @@
 
 use super::cut::{Machine, Survivor};
 use super::life::{DIR, FAR, FOREIGN, Far, Ledger, Setup};
+use super::said;
 use logjam::format::layout::Layout;
 use logjam::format::receipt::Receipt;
 use std::collections::BTreeMap;
@@ -15,18 +16,15 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// What counts as a fault, given what the medium did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leave {
-    /// The medium put zeros where content was not synced: they may stay in a torn line.
-    pub zeros: bool,
     /// The medium forgot an earlier name of a file and kept a later one: an archive may be there twice.
     pub twice: bool,
+    /// An operation failed: the files of one hour may have been written in another order than that of their names.
+    pub unordered: bool,
 }
 
 impl Leave {
     pub fn after(survivors: &[Survivor]) -> Self {
-        Self {
-            zeros: survivors.iter().any(|how| matches!(how, Survivor::Zeros(_))),
-            twice: survivors.iter().any(|how| matches!(how, Survivor::Loose(_))),
-        }
+        Self { twice: survivors.iter().any(|how| matches!(how, Survivor::Loose(_))), unordered: false }
     }
 }
 
@@ -74,6 +72,10 @@ pub fn any_time(machine: &Machine, setup: &Setup, before: &Files) -> Result<(), 
 
 /// True when the last life is over: every line is stored once and in order, nothing is left on the disk but receipts.
 pub fn at_the_end(machine: &Machine, setup: &Setup, ledger: &Ledger, leave: Leave) -> Result<(), String> {
+    if let Some(talk) = setup.talk {
+        said::at_the_end(&objects(machine, setup), setup, talk.two || leave.unordered, &ledger.daemons)?;
+        return leftovers(machine);
+    }
     let mut found: Vec<Option<usize>> = vec![None; ledger.lines.len()];
     for (key, data) in objects(machine, setup) {
         if setup.foreign_key().as_ref() == Some(&key) {
@@ -86,7 +88,7 @@ pub fn at_the_end(machine: &Machine, setup: &Setup, ledger: &Ledger, leave: Leav
         }
         let mut last = None;
         for line in plain(setup, &key, &data)?.split_inclusive(|byte| *byte == b'\n') {
-            let Some((at, length)) = known(ledger, line, leave)? else { continue };
+            let (at, length) = known(ledger, line)?;
             if last.is_some_and(|last| at <= last) {
                 return Err(format!("lines are not in order: {key}"));
             }
@@ -108,27 +110,20 @@ pub fn at_the_end(machine: &Machine, setup: &Setup, ledger: &Ledger, leave: Leav
 }
 
 /// Which line this is, and how many of its bytes are there.
-fn known(ledger: &Ledger, line: &[u8], leave: Leave) -> Result<Option<(usize, usize)>, String> {
+fn known(ledger: &Ledger, line: &[u8]) -> Result<(usize, usize), String> {
     let shown = String::from_utf8_lossy(line);
     let Some(inside) = line.strip_suffix(b"\n") else { return Err(format!("a line without its end: {shown:?}")) };
-    let inside = match leave.zeros {
-        true => inside.split(|byte| *byte == 0).next().unwrap_or_default(),
-        false => inside,
-    };
-    if inside.is_empty() && leave.zeros {
-        return Ok(None);
-    }
     let at = ledger.lines.iter().position(|known| inside.first() == known.text.as_bytes().first());
     let at = at.ok_or_else(|| format!("a line that nobody wrote: {shown:?}"))?;
     let text = ledger.lines[at].text.as_bytes();
     match text.strip_prefix(inside) {
-        Some(b"\n") => Ok(Some((at, text.len().min(ledger.lines[at].given)))),
-        Some(_) => Ok(Some((at, inside.len()))),
+        Some(b"\n") => Ok((at, text.len().min(ledger.lines[at].given))),
+        Some(_) => Ok((at, inside.len())),
         None => Err(format!("a line that nobody wrote: {shown:?}")),
     }
 }
 
-fn leftovers(machine: &Machine) -> Result<(), String> {
+pub fn leftovers(machine: &Machine) -> Result<(), String> {
     let receipts = text(&Layout::new(DIR).receipts());
     if let Some(path) = machine.fs.files(DIR).keys().find(|path| !path.starts_with(&receipts)) {
         return Err(format!("something is left: {path}"));
@@ -144,7 +139,7 @@ fn text(path: &std::path::Path) -> String {
 }
 
 /// What an archive holds.
-fn plain(setup: &Setup, name: &str, data: &[u8]) -> Result<Vec<u8>, String> {
+pub fn plain(setup: &Setup, name: &str, data: &[u8]) -> Result<Vec<u8>, String> {
     if setup.foreign_key().as_deref() == Some(name) {
         return if data == FOREIGN { Ok(Vec::new()) } else { Err("somebody else's object has changed".into()) };
     }

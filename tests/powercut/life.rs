@@ -1,7 +1,8 @@
 //! Lives of the program on a machine in memory, driven step by step in one thread, as the threads of `logjam pipe` would
 //! do it: lines in, hours over, sealed, packed, stored, retired.
 
-use super::cut::{Machine, Mistake, PowerIsCut};
+use super::cut::{Machine, Mistake, PowerIsCut, Survivor};
+use super::talk::{self, Daemons, Talk};
 use logjam::archive::{Archive, Codec, Sources, upload};
 use logjam::env::Env;
 use logjam::env::directory::Directory;
@@ -10,6 +11,7 @@ use logjam::env::store::Store;
 use logjam::format::key::Dest;
 use logjam::format::layout::{Layout, PRIVATE};
 use logjam::format::seal::Ended;
+use logjam::spool::session::Session;
 use logjam::spool::{self, Hour, Spool, SyncPolicy, seal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -22,10 +24,10 @@ pub const BEGIN: &str = "2026-11-22T10:20:00Z";
 /// What somebody else has put where the second hour's archive belongs.
 pub const FOREIGN: &[u8] = b"somebody else's";
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 const KEEP: Duration = Duration::from_secs(600);
 /// How often a life tries to finish what is left.
-const ROUNDS: u32 = 8;
+pub const ROUNDS: u32 = 8;
 /// Each line begins with a letter of its own, so that even one byte of it is known.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -51,6 +53,8 @@ pub struct Setup {
     pub two: bool,
     /// Whether something stands where the second hour's archive belongs.
     pub taken: bool,
+    /// Whether the lines come as messages that are confirmed, and how.
+    pub talk: Option<Talk>,
 }
 
 impl Setup {
@@ -80,6 +84,8 @@ pub struct Line {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     pub lines: Vec<Line>,
+    /// Who speaks to it, and what they said.
+    pub daemons: Daemons,
 }
 
 /// A piece of what is written at once.
@@ -105,16 +111,16 @@ pub enum Script {
 }
 
 /// One life.
-struct Life<'a> {
-    machine: &'a Machine,
+pub struct Life<'a> {
+    pub machine: &'a Machine,
     ledger: &'a mut Ledger,
-    archive: Archive,
+    pub archive: Archive,
     store: Arc<dyn Store>,
     dest: Dest,
-    spool: spool::Settings,
+    pub spool: spool::Settings,
     input: Option<String>,
-    ended: Arc<Mutex<Vec<(Hour, Ended)>>>,
-    writers: [Option<Spool>; 2],
+    pub ended: Arc<Mutex<Vec<(Hour, Ended)>>>,
+    pub writers: [Option<Spool>; 2],
     /// The line that each writer is in the middle of.
     begun: [Option<usize>; 2],
 }
@@ -124,6 +130,15 @@ pub fn live(machine: &Machine, setup: &Setup, ledger: &mut Ledger, script: Scrip
     // Tokens of names are random: the same ones in each run.
     fastrand::seed(number);
     let run = AssertUnwindSafe(|| {
+        if let Some(talk) = setup.talk {
+            let mut daemons = std::mem::take(&mut ledger.daemons);
+            // They keep what they know, however this life ends.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                talk::live(Life::new(machine, setup, ledger, number), talk, &mut daemons, script)
+            }));
+            ledger.daemons = daemons;
+            return done.unwrap_or_else(|reason| std::panic::resume_unwind(reason));
+        }
         let mut life = Life::new(machine, setup, ledger, number);
         match script {
             Script::First => life.first(setup.two).and_then(|()| life.park(0)),
@@ -140,12 +155,13 @@ pub fn live(machine: &Machine, setup: &Setup, ledger: &mut Ledger, script: Scrip
 }
 
 /// `None` once the power is cut: nothing after that counts.
-type On = Option<()>;
+pub type On = Option<()>;
 
 impl<'a> Life<'a> {
-    fn new(machine: &'a Machine, setup: &Setup, ledger: &'a mut Ledger, number: u64) -> Self {
+    pub fn new(machine: &'a Machine, setup: &Setup, ledger: &'a mut Ledger, number: u64) -> Self {
         let env = Env { clock: Arc::clone(&machine.clock) as _, fs: Arc::clone(&machine.fs) as Arc<dyn Fs> };
         let sync = if machine.mistake == Mistake::LinesNotSynced { SyncPolicy::Never } else { SyncPolicy::Message };
+        let sync = setup.talk.map_or(sync, |talk| talk.sync);
         let store: Arc<dyn Store> = match setup.far {
             Far::Directory => Arc::new(Directory::new(Arc::clone(&env.fs), FAR, PRIVATE)),
             Far::Bucket | Far::Parts => Arc::clone(&machine.bucket) as _,
@@ -168,18 +184,26 @@ impl<'a> Life<'a> {
             store,
             dest: setup.dest(),
             spool: spool::Settings { prefix: "p".into(), suffix: "s".into(), every: HOUR, sync, ids: false },
-            input: setup.pipe.then(|| format!("pipe-{number}")),
+            // Who is started again by its guard has the pipe of the one before.
+            input: setup
+                .pipe
+                .then(|| format!("pipe-{}", if machine.came.is_some_and(Survivor::is_guarded) { 0 } else { number })),
             ended: Arc::default(),
             writers: [None, None],
             begun: [None, None],
         }
     }
 
-    fn on(&self) -> On {
+    pub fn on(&self) -> On {
         (!self.machine.power.is_cut()).then_some(())
     }
 
-    fn start(&mut self, writer: usize) -> On {
+    pub fn start(&mut self, writer: usize) -> On {
+        self.start_with(writer, |_| None)
+    }
+
+    /// With the session that `session` begins once the directories stand.
+    pub fn start_with(&mut self, writer: usize, session: impl FnOnce(&Archive) -> Option<Arc<Session>>) -> On {
         // Whoever runs the program starts it again when it fails.
         for _ in 0..ROUNDS {
             if self.archive.make_dirs().is_ok() {
@@ -191,7 +215,9 @@ impl<'a> Life<'a> {
         let handover = Box::new(move |hour, why| ended.lock().unwrap().push((hour, why)));
         let (env, layout) = (self.archive.env.clone(), self.archive.layout.clone());
         let input = self.input.as_ref().map(|input| format!("{input}-{writer}"));
-        self.writers[writer] = Some(Spool::open(env, layout, self.spool.clone(), input, None, handover).unwrap());
+        let session = session(&self.archive);
+        self.on()?;
+        self.writers[writer] = Some(Spool::open(env, layout, self.spool.clone(), input, session, handover).unwrap());
         self.on()
     }
 
@@ -235,6 +261,11 @@ impl<'a> Life<'a> {
 
     /// What the archive thread and the uploader do in one round: how much failed.
     fn tidy(&mut self) -> Option<usize> {
+        self.tidy_as(None)
+    }
+
+    /// `own`: the session of the process that does it.
+    pub fn tidy_as(&mut self, own: Option<&str>) -> Option<usize> {
         let archive = &self.archive;
         let (env, layout) = (&archive.env, &archive.layout);
         let mut failed = 0;
@@ -243,7 +274,7 @@ impl<'a> Life<'a> {
             failed += usize::from(done.is_err());
             done.is_err()
         });
-        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, None, false).is_err());
+        failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, own, false).is_err());
         let mut offered = Vec::new();
         match archive.pass(|name| offered.extend(name.cloned())) {
             Ok(pass) => failed += pass.failed.len() + pass.busy,
@@ -262,7 +293,7 @@ impl<'a> Life<'a> {
         self.on()
     }
 
-    fn pass(&self, time: Duration) {
+    pub fn pass(&self, time: Duration) {
         self.machine.clock.pass(time);
     }
 
@@ -320,7 +351,7 @@ impl<'a> Life<'a> {
     }
 
     /// Until nothing fails any more; then everything's time is over.
-    fn finish(&mut self) -> On {
+    pub fn finish(&mut self) -> On {
         for writer in &mut self.writers {
             if let Some(mut spool) = writer.take() {
                 spool.end(Ended::Input);

@@ -28,6 +28,12 @@ const MOST_NAPS: u32 = 10_000;
 pub enum Survivor {
     /// Everything, but nothing more is durable than before: the process was killed, the machine goes on.
     Killed,
+    /// As [`Survivor::Killed`], but its guard lives: it holds what the process shared with it.
+    Guarded,
+    /// As [`Survivor::Killed`], in the middle of what it wrote to shared memory since its last operation.
+    Midway(u64),
+    /// The same, with the guard alive.
+    GuardedMidway(u64),
     /// Nothing.
     Nothing,
     /// Everything.
@@ -44,6 +50,29 @@ pub enum Survivor {
     Zeros(u64),
     /// As [`Survivor::Coin`], on a medium that also forgets an earlier name of a file while it keeps a later one.
     Loose(u64),
+}
+
+impl Survivor {
+    /// Whether the machine goes on.
+    pub fn is_kill(self) -> bool {
+        self.is_guarded() || matches!(self, Self::Killed | Self::Midway(_))
+    }
+
+    pub fn is_guarded(self) -> bool {
+        matches!(self, Self::Guarded | Self::GuardedMidway(_))
+    }
+
+    pub fn is_midway(self) -> bool {
+        matches!(self, Self::Midway(_) | Self::GuardedMidway(_))
+    }
+
+    fn seed(self) -> u64 {
+        match self {
+            Self::Coin(seed) | Self::Torn(seed) | Self::Zeros(seed) | Self::Loose(seed) => seed,
+            Self::Midway(seed) | Self::GuardedMidway(seed) => seed,
+            _ => 0,
+        }
+    }
 }
 
 /// A deliberate mistake of the program, as the machine would see it. `&str`: the one directory or path it is about.
@@ -85,6 +114,22 @@ pub enum Mistake {
     KeptBeforeWritten,
     /// A line that was already kept is written again by the next life.
     LineRepeated,
+    /// The end of every file looks like the end of a line.
+    TornTakenForWhole,
+    /// These words of the shared memory do not outlive a process.
+    SlateLoses(usize, usize),
+    /// A message is confirmed before it is kept.
+    OkBeforeKept,
+    /// A transaction is confirmed before it is made durable.
+    OkBeforeCommit,
+    /// Who takes over replies once more.
+    ReplyRepeated,
+    /// Who takes over takes the reply for sent.
+    ReplyForgotten,
+    /// A message that is equal to the one before it counts as kept.
+    EqualDropped,
+    /// The guard does not hold the lock of the session.
+    LockNotLeft,
 }
 
 /// How an operation fails.
@@ -147,6 +192,12 @@ impl Power {
 
     pub fn is_cut(&self) -> bool {
         self.0.lock().unwrap().cut
+    }
+
+    /// Whether the next change is cut off.
+    fn is_last(&self) -> bool {
+        let meter = self.0.lock().unwrap();
+        meter.cut_at == Some(meter.steps)
     }
 
     /// Changes so far: writes, names, syncs, what the far end was told.
@@ -223,6 +274,13 @@ impl Manual {
     }
 }
 
+impl Manual {
+    /// Somebody sets the clock back.
+    pub fn set_back(&self, time: Duration) {
+        self.time.lock().unwrap().0 -= TimeDelta::from_std(time).unwrap();
+    }
+}
+
 impl Clock for Manual {
     fn now(&self) -> DateTime<Utc> {
         self.time.lock().unwrap().0
@@ -251,6 +309,8 @@ pub struct Machine {
     pub fs: Arc<MemFs>,
     pub bucket: Arc<Bucket>,
     pub mistake: Mistake,
+    /// How the life before ended.
+    pub came: Option<Survivor>,
 }
 
 impl Machine {
@@ -263,6 +323,7 @@ impl Machine {
             clock,
             power,
             mistake,
+            came: None,
         }
     }
 
@@ -276,6 +337,7 @@ impl Machine {
             clock,
             power,
             mistake: self.mistake,
+            came: Some(how),
         }
     }
 }

@@ -6,6 +6,7 @@ use logjam::env::clock::Clock;
 use logjam::env::fs::{Entry, EntryKind, File, FileId, Fs, Space};
 use logjam::env::slate::Slate;
 use logjam::error::Result;
+use logjam::format::session::{BEGUN, BYTES, FILE, STEP, Step};
 use nix::libc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const ROOT: u64 = 1;
-/// Of what is mapped, no more than these words are used here.
-const USED_WORDS: usize = 256;
+/// Of what is mapped, no more than these words are there: nobody here speaks of more lines.
+const USED_WORDS: usize = 128;
 /// Size of the file system, in bytes.
 const SIZE: u64 = 1 << 40;
 
@@ -26,7 +27,21 @@ struct Shared {
     power: Arc<Power>,
     clock: Arc<Manual>,
     mistake: Mistake,
+    memory: Mutex<Memory>,
+    /// After so many appends the disk is full.
+    room: Mutex<Option<u32>>,
 }
+
+/// What the slates held: the program runs on after the cut, and what it then writes to them does not count.
+#[derive(Default)]
+struct Memory {
+    /// When the last change before the cut was counted, if that was one of the disk or the memory.
+    before: Option<Slates>,
+    /// At the cut.
+    cut: Option<Slates>,
+}
+
+type Slates = BTreeMap<u64, Vec<u64>>;
 
 #[derive(Clone)]
 struct State {
@@ -139,23 +154,39 @@ impl State {
         }
     }
 
+    /// What is in shared memory.
+    fn slates(&self) -> Slates {
+        let slates = self.nodes.iter().filter_map(|(number, node)| Some((*number, used(&node.slate.as_ref()?.0))));
+        slates.collect()
+    }
+
     /// What a start finds after a stop.
-    fn after(&self, how: Survivor) -> Self {
+    fn after(&self, how: Survivor, memory: &Memory, mistake: Mistake) -> Self {
         let mut state = self.clone();
-        for node in state.nodes.values_mut() {
+        let mut random = fastrand::Rng::with_seed(how.seed());
+        let early = random.bool();
+        for (number, node) in &mut state.nodes {
             node.lock = None;
             node.writers = 0;
             // Of shared memory a power cut leaves nothing; a copy, since other stories go on from here as well.
             node.slate = node.slate.take().map(|(slate, words)| {
-                let copy = Slate::memory(words);
-                if how == Survivor::Killed {
-                    let both = copy.words().iter().zip(slate.words()).take(USED_WORDS);
-                    both.for_each(|(to, from)| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed));
+                let copy = Slate::memory(words.min(USED_WORDS));
+                if how.is_kill() {
+                    let nothing = || vec![0; copy.words().len()];
+                    let then = |slates: &Slates| slates.get(number).cloned().unwrap_or_else(nothing);
+                    let mut now = memory.cut.as_ref().map_or_else(|| used(&slate), then);
+                    if let Some(before) = memory.before.as_ref().filter(|_| how.is_midway()) {
+                        half_written(&mut now, &then(before), early, &mut random);
+                    }
+                    if let Mistake::SlateLoses(from, to) = mistake {
+                        now[from..to].fill(0);
+                    }
+                    copy.words().iter().zip(now).for_each(|(to, from)| to.store(from, Ordering::Relaxed));
                 }
                 (copy, words)
             });
         }
-        if how != Survivor::Killed {
+        if !how.is_kill() {
             state.boots += 1;
             let mut coin = Coin::new(how);
             state.settle_names(&mut coin);
@@ -247,11 +278,7 @@ struct Coin {
 
 impl Coin {
     fn new(how: Survivor) -> Self {
-        let seed = match how {
-            Survivor::Coin(seed) | Survivor::Torn(seed) | Survivor::Zeros(seed) | Survivor::Loose(seed) => seed,
-            _ => 0,
-        };
-        Self { how, random: fastrand::Rng::with_seed(seed) }
+        Self { how, random: fastrand::Rng::with_seed(how.seed()) }
     }
 
     fn keeps_name(&mut self) -> bool {
@@ -266,13 +293,13 @@ impl Coin {
     fn keeps_writes(&mut self, writes: usize) -> usize {
         match self.how {
             Survivor::Nothing | Survivor::Names => 0,
-            Survivor::Everything | Survivor::Content | Survivor::Killed => writes,
             Survivor::Torn(_) | Survivor::Zeros(_) => self.random.usize(..=writes),
             Survivor::Coin(_) | Survivor::Loose(_) => match self.random.u8(..3) {
                 0 => 0,
                 1 => writes,
                 _ => self.random.usize(..=writes),
             },
+            _ => writes,
         }
     }
 
@@ -297,12 +324,39 @@ impl MemFs {
             state.change(parent, name, node, true);
             state.sync_dir(parent);
         }
-        Arc::new(Self(Arc::new(Shared { state: Mutex::new(state), power, clock, mistake })))
+        Arc::new(Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            power,
+            clock,
+            mistake,
+            memory: Mutex::default(),
+            room: Mutex::default(),
+        })))
+    }
+
+    /// The disk is full after so many appends, or has room again.
+    pub fn set_room(&self, appends: Option<u32>) {
+        *self.0.room.lock().unwrap() = appends;
+    }
+
+    /// A step in memory, as an operation of its own: false once the power is cut.
+    pub fn memory(&self, what: &'static str) -> bool {
+        // Memory does not fail.
+        let _ = self.0.call(what, "in memory", true);
+        !self.0.power.is_cut()
     }
 
     pub fn after(&self, how: Survivor, power: Arc<Power>, clock: Arc<Manual>) -> Arc<Self> {
-        let state = Mutex::new(self.0.lock().after(how));
-        Arc::new(Self(Arc::new(Shared { state, power, clock, mistake: self.0.mistake })))
+        let mistake = self.0.mistake;
+        let state = self.0.lock().after(how, &self.0.memory.lock().unwrap(), mistake);
+        Arc::new(Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            power,
+            clock,
+            mistake,
+            memory: Mutex::default(),
+            room: Mutex::default(),
+        })))
     }
 
     /// Every file below a directory with its content, as the cache has it; nothing is counted.
@@ -326,13 +380,50 @@ impl MemFs {
     }
 }
 
+/// What is used of a slate.
+fn used(slate: &Slate) -> Vec<u64> {
+    slate.words().iter().map(|word| word.load(Ordering::Relaxed)).collect()
+}
+
+/// A record whose writer was killed since `before`. [`STEP`] and [`BEGUN`] are written last in a record, and nothing is said
+/// in another record before that (`early`: it was killed before that, too); of all other words any may be there.
+fn half_written(now: &mut [u64], before: &[u64], early: bool, random: &mut fastrand::Rng) {
+    let changed: Vec<usize> = (0..now.len()).filter(|at| now[*at] != before[*at]).collect();
+    let last = changed.iter().any(|at| matches!(*at, STEP | BEGUN));
+    if !early {
+        return;
+    }
+    for at in &changed {
+        if matches!(*at, STEP | BEGUN) || (early && !last) || random.bool() {
+            now[*at] = before[*at];
+        }
+    }
+    // Before it tells of another file, it tells of none.
+    if before[STEP] == Step::Append as u64 && changed.iter().any(|at| (FILE..=BYTES).contains(at)) {
+        now[STEP] = Step::Read as u64;
+    }
+}
+
 impl Shared {
+    /// Counts an operation; what was done to memory before it is done by now.
+    fn call(&self, op: &'static str, subject: &str, changes: bool) -> Result<()> {
+        let done = self.power.disk(op, subject, changes);
+        if done.is_err() && self.power.is_cut() && self.memory.lock().unwrap().cut.is_none() {
+            let slates = self.lock().slates();
+            self.memory.lock().unwrap().cut = Some(slates);
+        } else if done.is_ok() && changes && self.power.is_last() {
+            let slates = self.lock().slates();
+            self.memory.lock().unwrap().before = Some(slates);
+        }
+        done
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
     fn opened(self: &Arc<Self>, path: &Path, writes: bool) -> Result<Arc<dyn File>> {
-        self.power.disk("open", &text(path), false)?;
+        self.call("open", &text(path), false)?;
         let mut state = self.lock();
         let node = state.find(path).filter(|node| state.names(*node).is_none());
         let node = node.ok_or_else(|| refused("open", &text(path), libc::ENOENT))?;
@@ -365,7 +456,7 @@ fn lies_in(path: &Path, dir: &str) -> bool {
 
 impl Fs for MemFs {
     fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
-        self.0.power.disk("create", &text(path), true)?;
+        self.0.call("create", &text(path), true)?;
         let mut state = self.0.lock();
         let (dir, name) = state.place("create", path)?;
         let taken = state.names(dir).is_some_and(|names| names.contains_key(&name));
@@ -388,7 +479,7 @@ impl Fs for MemFs {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<Entry>> {
-        self.0.power.disk("list", &text(dir), false)?;
+        self.0.call("list", &text(dir), false)?;
         let state = self.0.lock();
         let names = state.find(dir).and_then(|dir| state.names(dir));
         let names = names.ok_or_else(|| refused("list", &text(dir), libc::ENOENT))?;
@@ -396,7 +487,7 @@ impl Fs for MemFs {
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        self.0.power.disk("stat", &text(path), false)?;
+        self.0.call("stat", &text(path), false)?;
         if matches!(self.0.mistake, Mistake::NotSeen(dir) if lies_in(path, dir)) {
             return Ok(None);
         }
@@ -406,7 +497,7 @@ impl Fs for MemFs {
     }
 
     fn make_dir(&self, path: &Path) -> Result<bool> {
-        self.0.power.disk("mkdir", &text(path), true)?;
+        self.0.call("mkdir", &text(path), true)?;
         let mut state = self.0.lock();
         let (dir, name) = state.place("mkdir", path)?;
         if let Some(node) = state.find(path) {
@@ -420,7 +511,7 @@ impl Fs for MemFs {
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<()> {
-        self.0.power.disk("link", &text(to), true)?;
+        self.0.call("link", &text(to), true)?;
         if matches!(self.0.mistake, Mistake::LinkLost(dir) if lies_in(to, dir)) {
             return Ok(());
         }
@@ -440,7 +531,7 @@ impl Fs for MemFs {
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        self.0.power.disk("remove", &text(path), true)?;
+        self.0.call("remove", &text(path), true)?;
         if matches!(self.0.mistake, Mistake::NotRemoved(dir) if lies_in(path, dir)) {
             return Ok(());
         }
@@ -452,7 +543,7 @@ impl Fs for MemFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.0.power.disk("sync_dir", &text(dir), true)?;
+        self.0.call("sync_dir", &text(dir), true)?;
         let mut state = self.0.lock();
         let node = state.find(dir).ok_or_else(|| refused("sync_dir", &text(dir), libc::ENOENT))?;
         let left_out = match self.0.mistake {
@@ -494,7 +585,7 @@ impl Handle {
     }
 
     fn call(&self, op: &'static str, changes: bool) -> Result<()> {
-        self.disk.power.disk(op, &self.path, changes)
+        self.disk.call(op, &self.path, changes)
     }
 
     fn write(&self, write: Write) -> Result<()> {
@@ -521,12 +612,18 @@ impl File for Handle {
             let from = usize::try_from(offset).unwrap().min(data.len());
             let n = buf.len().min(data.len() - from);
             buf[..n].copy_from_slice(&data[from..from + n]);
+            if self.disk.mistake == Mistake::TornTakenForWhole && n == 1 {
+                buf[0] = b'\n';
+            }
             Ok(n)
         })
     }
 
     fn append(&self, data: &[u8]) -> Result<usize> {
         self.call("append", true)?;
+        if let Some(room) = &mut *self.disk.room.lock().unwrap() {
+            *room = room.checked_sub(1).ok_or_else(|| refused("append", &self.path, libc::ENOSPC))?;
+        }
         // A long write is taken in two.
         let n = if data.len() > 24 { data.len() / 2 } else { data.len() };
         self.write(Write::Append(data[..n].to_vec()))?;
@@ -544,7 +641,7 @@ impl File for Handle {
 
     fn map(&self, words: usize) -> Result<Slate> {
         self.call("map", true)?;
-        Ok(self.with(|node| node.slate.get_or_insert_with(|| (Slate::memory(words), words)).0.clone()))
+        Ok(self.with(|node| node.slate.get_or_insert_with(|| (Slate::memory(words.min(USED_WORDS)), words)).0.clone()))
     }
 
     fn sync(&self) -> Result<()> {
