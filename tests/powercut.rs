@@ -121,7 +121,7 @@ fn outage(cut: u64) -> Duration {
 
 fn survivors(setup: &Setup, cut: u64, coins: u64) -> Vec<Survivor> {
     if setup.talk.is_some() {
-        let kills = [Survivor::Killed, Survivor::Guarded];
+        let kills = [Survivor::Killed, Survivor::GuardedMidway(cut), Survivor::Guarded, Survivor::Midway(cut)];
         let cuts = [
             Survivor::Everything,
             Survivor::Coin(cut),
@@ -332,7 +332,7 @@ fn deaths_in_the_resend(setup: &Setup, first: &Machine, ledger: &Ledger, cut: u6
         if let Err(e) = live(&machine, setup, &mut ledger, Script::Second, 1) {
             found.fault(&e, || story(setup, Mistake::None, &[(cut, Survivor::Killed), (second, Survivor::Killed)]));
         }
-        let all = [Survivor::Killed, Survivor::Guarded];
+        let all = [Survivor::Killed, Survivor::Guarded, Survivor::Midway(second), Survivor::GuardedMidway(second)];
         let turn = usize::try_from(second + cut).unwrap() % all.len();
         last_life(setup, &machine, &ledger, &[(cut, Survivor::Killed), (second, all[turn])], &before, found);
     }
