@@ -351,7 +351,9 @@ fn storm(place: &Place, kills: usize, both: u8, options: &[&str]) -> Storm {
             sent.push(line);
         }
         guard.store(0, Ordering::SeqCst);
-        assert_eq!(omprog.end(), Some(0), "{}", place.said());
+        // The last kill may have come after the last message.
+        let status = omprog.end();
+        assert!(status == Some(0) || (both > 0 && status.is_none()), "{status:?}: {}", place.said());
     });
     Storm { sent, workers: killed[0].load(Ordering::SeqCst), both: killed[1].load(Ordering::SeqCst) }
 }

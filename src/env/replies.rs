@@ -112,6 +112,11 @@ impl Replies {
         self.left[reply as usize]
     }
 
+    /// Whether they are counted.
+    pub fn counted(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Whether a reply was sent, given how many lay ready before; `None` if they are not counted.
     pub fn sent(&self, reply: Reply, before: u64) -> Option<bool> {
         self.tokens.map(|tokens| tokens.left(reply) < before)

@@ -169,6 +169,11 @@ impl<'a> Dialogue<'a> {
                 Next::On
             }
             Step::Append | Step::Kept | Step::Again | Step::Commit => self.take_in(),
+            // Not even the greeting was about to be sent.
+            Step::Ok if self.session.ready() == 0 && self.pulse.lock().counted() => {
+                self.reply(Reply::Ok, false, 0);
+                Next::On
+            }
             step @ (Step::Ok | Step::Defer) => {
                 let reply = if step == Step::Ok { Reply::Ok } else { Reply::Defer };
                 let mut replies = self.pulse.lock();

@@ -62,7 +62,8 @@ pub(super) fn continued(
         if tail == Tail::Inside && !fed {
             append_all(&*file, b"\n")?;
         }
-        if theirs.as_ref() != Some(ours) {
+        // Also one that is ours already: the worker that wrote it may have been killed before it was on the disk.
+        if theirs.as_ref() != Some(ours) || ours.session.is_some() {
             if ours.session.is_some() {
                 // While there is no mark, nothing at its end may be torn.
                 file.sync()?;
