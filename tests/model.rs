@@ -27,6 +27,7 @@ use life::{BEGIN, DIR, Far, Ledger, Life, Setup};
 use logjam::archive::Codec;
 use logjam::env::fs::File;
 use logjam::env::input::Input;
+use logjam::env::record::Record;
 use logjam::env::replies::{Replies, Tokens};
 use logjam::env::slate::Buffer;
 use logjam::error::Result;
@@ -327,7 +328,7 @@ impl Story {
             false => Mode::Messages,
         };
         let pulse = Pulse::new(replies, life.archive.env.clock.steady());
-        let owned = (Arc::clone(&session), buffer);
+        let owned = (Record::clone(&session), buffer);
         let keeper = Arc::clone(&store);
         let thread = std::thread::spawn(move || {
             let input = Input::new(input.into());

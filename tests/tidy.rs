@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &["error", "env"]),
     ("config", &["error", "format", "env"]),
     ("spool", &["error", "format", "env", "config"]),
-    ("ingest", &["error", "format", "env", "config", "spool::proof", "spool::session"]),
+    ("ingest", &["error", "env", "config", "spool::proof"]),
     ("archive", &["error", "format", "env", "config"]),
     ("catalog", &["error", "format", "env"]),
     ("ops", &["error", "format", "env", "config"]),

@@ -10,6 +10,7 @@ pub mod fs;
 pub mod guard;
 pub mod input;
 pub mod metadata;
+pub mod record;
 pub mod replies;
 pub mod s3;
 pub mod signals;

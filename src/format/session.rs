@@ -40,6 +40,8 @@ pub const LAST: usize = 18;
 pub const NAME: usize = 20;
 /// Words of the name.
 pub const NAME_WORDS: usize = 32;
+/// Length of that file at the last commit.
+pub const COMMITTED: usize = 54;
 /// Whether lines have identities.
 pub const IDENTIFIED: usize = 53;
 /// Hashes of the lines of this transaction, or of the one message, 2 words each.
@@ -61,6 +63,8 @@ pub enum Step {
     Again = 3,
     /// The transaction is being committed. No reply was sent.
     Commit = 4,
+    /// A sync failed. What was to be confirmed with it is not to be kept; a commit is to be answered with an error.
+    Refused = 7,
     /// `OK` is sent, or was.
     Ok = 5,
     /// `DEFER_COMMIT` is sent, or was.
@@ -70,8 +74,8 @@ pub enum Step {
 impl Step {
     /// The step with this number.
     pub fn from_word(word: u64) -> Option<Self> {
-        use Step::{Again, Append, Commit, Defer, Kept, Ok, Read};
-        [Read, Append, Kept, Again, Commit, Ok, Defer].into_iter().find(|step| *step as u64 == word)
+        use Step::{Again, Append, Commit, Defer, Kept, Ok, Read, Refused};
+        [Read, Append, Kept, Again, Commit, Ok, Defer, Refused].into_iter().find(|step| *step as u64 == word)
     }
 }
 
@@ -81,11 +85,11 @@ mod tests {
 
     #[test]
     fn nothing_overlaps() {
-        const { assert!(NAME + 1 + NAME_WORDS <= IDENTIFIED && IDENTIFIED < HASHES) };
+        const { assert!(NAME + 1 + NAME_WORDS <= IDENTIFIED && COMMITTED < HASHES) };
         for (at, after) in [(BOOT, KEY), (KEY, STEP), (FILE, FROM), (THEN, SEEN), (LAST, NAME)] {
             assert_eq!(at + 2, after);
         }
         assert_eq!(Step::from_word(Step::Defer as u64), Some(Step::Defer));
-        assert_eq!(Step::from_word(7), None);
+        assert_eq!(Step::from_word(8), None);
     }
 }

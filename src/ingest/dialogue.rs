@@ -7,13 +7,12 @@
 //! goes on at that very point, and the daemon does not notice.
 
 use crate::env::input::Input;
+use crate::env::record::{Record, Step};
 use crate::env::replies::{Replies, Reply};
 use crate::env::slate::Buffer;
 use crate::error::Result;
-use crate::format::session::Step;
 use crate::ingest::End;
 use crate::spool::proof::{Kept, Synced};
-use crate::spool::session::Session;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,7 +99,7 @@ impl Pulse {
 /// One side of the dialogue: ours.
 pub struct Dialogue<'a> {
     input: &'a Input,
-    session: Arc<Session>,
+    session: Record,
     buffer: Buffer,
     pulse: Arc<Pulse>,
     mode: Mode,
@@ -124,7 +123,7 @@ impl<'a> Dialogue<'a> {
     /// A dialogue about `input`; `session` and `buffer` may be those of an earlier worker.
     pub fn new(
         input: &'a Input,
-        (session, buffer): (Arc<Session>, Buffer),
+        (session, buffer): (Record, Buffer),
         pulse: Arc<Pulse>,
         mode: Mode,
         keeper: &'a dyn Keeper,
@@ -169,6 +168,14 @@ impl<'a> Dialogue<'a> {
                 Next::On
             }
             Step::Append | Step::Kept | Step::Again | Step::Commit => self.take_in(),
+            Step::Refused if self.is_commit() => {
+                self.refused("the disk failed to keep it");
+                Next::On
+            }
+            Step::Refused => {
+                self.session.next_at(0);
+                self.take_in()
+            }
             // Not even the greeting was about to be sent.
             Step::Ok if self.session.ready() == 0 && self.pulse.lock().counted() => {
                 self.reply(Reply::Ok, false, 0);
@@ -184,6 +191,11 @@ impl<'a> Dialogue<'a> {
                 Next::On
             }
         }
+    }
+
+    /// Whether the message at hand is the mark that commits.
+    fn is_commit(&self) -> bool {
+        matches!(&self.mode, Mode::Transactions(marks) if self.buffer.bytes()[..self.have] == marks.commit)
     }
 
     /// Reads until a message is there: false at the end of the input. `drained`: the pipe was found empty.
@@ -254,10 +266,8 @@ impl<'a> Dialogue<'a> {
                 self.session.next_at(0);
                 return kept.map_or(Next::Leave, |_kept| Next::On);
             }
-            Mode::Transactions(marks) if text == marks.begin => {
-                self.mark(true);
-                Some(())
-            }
+            // Nothing hangs on that reply.
+            Mode::Transactions(marks) if text == marks.begin => Some(self.reply(Reply::Ok, true, 0)),
             Mode::Transactions(marks) if text == marks.commit => self.commit(),
             _ => self.keep(to),
         };
@@ -303,11 +313,6 @@ impl<'a> Dialogue<'a> {
         self.pulse.owed.store(self.pulse.messages(), Relaxed);
     }
 
-    /// Nothing hangs on the reply to the beginning of a transaction.
-    fn mark(&mut self, open: bool) {
-        self.reply(Reply::Ok, open, 0);
-    }
-
     fn deferred(&mut self, _: &Kept) {
         self.reply(Reply::Defer, true, self.session.count() + 1);
     }
@@ -324,11 +329,11 @@ impl<'a> Dialogue<'a> {
     fn refused(&mut self, why: &str) {
         let mut replies = self.pulse.lock();
         self.pulse.owed.store(0, Relaxed);
-        self.session.fails();
         replies.error(why);
         drop(replies);
         self.last = None;
         self.clear();
+        self.session.fails();
     }
 
     /// `open`, `count`: whether a transaction is open from then on, and how many lines are in it.
@@ -338,7 +343,7 @@ impl<'a> Dialogue<'a> {
         self.pulse.owed.store(0, Relaxed);
         let ready = replies.ready(reply);
         self.session.replies(ready, open, count);
-        let session = &*self.session;
+        let session = &self.session;
         let sent = replies.send(reply, || session.confirms(step));
         drop(replies);
         self.replied(reply, sent);

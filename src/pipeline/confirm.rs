@@ -6,12 +6,12 @@ use crate::env::Env;
 use crate::env::disk::adopted;
 use crate::env::guard;
 use crate::env::input::Input;
+use crate::env::record::{Record, Step};
 use crate::env::replies::Replies;
 use crate::env::signals::{Asked, Bell, Signals};
 use crate::env::slate::Buffer;
 use crate::error::{Error, Kind, Result};
 use crate::format::seal::Ended;
-use crate::format::session::Step;
 use crate::ingest::dialogue::{BUFFER, Dialogue, Keeper, Mode, Pulse};
 use crate::ingest::{End, QUIET};
 use crate::log::LogFile;
@@ -96,9 +96,10 @@ impl Speech {
         let done = Arc::new(Mutex::new(None));
         let run = {
             let (bell, done) = (Arc::clone(&bell), Arc::clone(&done));
+            let record = Record::clone(&self.session);
             let (store, pulse, input) = (Arc::clone(store), Arc::clone(&pulse), input.again()?);
             move || {
-                let owned = (self.session, self.buffer);
+                let owned = (record, self.buffer);
                 let read = Dialogue::new(&input, owned, pulse, self.mode, &*store).run(self.taken_over);
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
                 bell.ring();

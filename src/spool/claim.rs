@@ -2,10 +2,10 @@
 
 use super::Settings;
 use super::hour::Hour;
-use super::session::{Place, Session};
+use super::session::Session;
 use super::tail::{self, Tail};
 use crate::env::Env;
-use crate::env::fs::{EntryKind, File, append_all, locked, read_whole};
+use crate::env::fs::{EntryKind, File, FileId, append_all, locked, read_whole};
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::{GZIP, Layout, ZSTD};
 use crate::format::mark::Mark;
@@ -77,12 +77,18 @@ pub(super) fn continued(
     Ok(None)
 }
 
-/// The file that a session of ours was appending to when its process died: nobody else has touched it since.
-pub(super) fn reopened(env: &Env, layout: &Layout, settings: &Settings, place: &Place) -> Result<Option<Hour>> {
-    let Some(name) = LogName::parse(&place.name) else { return Ok(None) };
+/// The file that an earlier worker of our session wrote: nobody else has touched it since.
+pub(super) fn reopened(
+    env: &Env,
+    layout: &Layout,
+    settings: &Settings,
+    name: &str,
+    id: FileId,
+) -> Result<Option<Hour>> {
+    let Some(name) = LogName::parse(name) else { return Ok(None) };
     let path = layout.hour(&name);
     let Some(file) = locked(&*env.fs, &path, env.fs.open(&path))? else { return Ok(None) };
-    if file.id()? != place.id || used(env, layout, &name)? {
+    if file.id()? != id || used(env, layout, &name)? {
         return Ok(None);
     }
     let partial = tail::ends_inside_a_line(&*file)?;

@@ -8,10 +8,10 @@ use super::proof::{Kept, Synced};
 use super::resend::{self, Resends};
 use super::session::Session;
 use super::{Spool, SyncPolicy};
+use crate::env::record::{Place, Step};
 use crate::error::{Error, Kind, Result};
 use crate::format::identity::{self, Identity};
 use crate::format::seal::Ended;
-use crate::format::session::Step;
 use std::sync::Arc;
 
 impl Spool {
@@ -38,6 +38,7 @@ impl Spool {
     /// # Errors
     /// The disk failed to keep it: then none of it is in the open file any more, and all of it has to come again.
     pub fn commit(&mut self) -> Result<Synced> {
+        let session = self.dialogue()?;
         if self.settings.sync == SyncPolicy::Commit {
             let synced = match (self.unsynced.take(), &self.open) {
                 (Some(e), _) => Err(e),
@@ -47,17 +48,18 @@ impl Spool {
                 (None, _) => Ok(()),
             };
             if let Err(e) = synced {
-                self.take_back(self.committed);
+                self.take_back(&session, self.committed);
                 return Err(e);
             }
         }
         self.committed = self.open.as_ref().map_or(0, Hour::len);
+        session.set_committed(self.committed);
         Ok(Synced(()))
     }
 
     /// The message at hand will not be kept after all, whatever of it was: its sender still has it.
     pub fn give_up(&mut self) {
-        if let Some(place) = self.session.as_deref().and_then(Session::place)
+        if let Some(place) = self.session.as_deref().and_then(|session| session.place())
             && self.open.as_ref().is_some_and(|open| open.name().to_string() == place.name)
             && self.open.as_mut().is_some_and(|open| open.len() > place.from && open.truncate(place.from).is_ok())
             && let Some(session) = &self.session
@@ -73,21 +75,43 @@ impl Spool {
     /// At the first look: goes on in the file where this session's earlier worker was killed, and reads what dead sessions left.
     pub(super) fn look_back(&mut self) -> Result<()> {
         let Some(session) = self.session.clone() else { return Ok(()) };
-        // What an earlier worker kept in a transaction is part of its commit.
-        resend::make_durable(&self.env, &self.layout, &session)?;
-        if let Some(place) = session.place()
-            && self.open.is_none()
-        {
-            self.open = claim::reopened(&self.env, &self.layout, &self.settings, &place)?;
+        if self.open.is_none() {
+            self.reopen(&session)?;
         }
         if self.settings.ids && self.ids.is_none() {
             session.set_identified();
             self.ids = Some(Ids::open(&self.env, &self.layout)?);
         }
-        if self.resends.is_none() {
+        if self.resends.is_none() && !self.settings.ids {
             self.resends = Some(Resends::load(&self.env, &self.layout, &session)?);
         }
         Ok(())
+    }
+
+    /// Goes on in the file where an earlier worker of this session was killed.
+    fn reopen(&mut self, session: &Session) -> Result<()> {
+        let refused = session.step() == Step::Refused;
+        if !refused {
+            // What that worker kept in a transaction is part of its commit.
+            resend::make_durable(&self.env, &self.layout, session)?;
+        }
+        if refused || session.step() == Step::Append {
+            let (name, id) = session.file_named();
+            self.open = claim::reopened(&self.env, &self.layout, &self.settings, &name, id)?;
+        }
+        if refused {
+            self.take_back(session, session.committed());
+        }
+        Ok(())
+    }
+
+    /// How long the open file was at the last commit: an earlier worker of this session may have written more to it.
+    pub(super) fn was_committed(&self) -> Result<u64> {
+        let Some(open) = &self.open else { return Ok(0) };
+        match &self.session {
+            Some(session) if session.file_named().1 == open.file().id()? => Ok(session.committed()),
+            _ => Ok(open.len()),
+        }
     }
 
     fn is_resent(&mut self, session: &Session, message: &[u8]) -> Result<bool> {
@@ -161,12 +185,13 @@ impl Spool {
             {
                 self.end(ended);
             }
+            let committed = self.committed;
             let open = self.current()?;
             if !open.recorded() {
                 let id = open.file().id()?;
                 // Not while the record still tells of the file before.
                 session.appends_not();
-                session.names(open.name(), id);
+                session.names(&open.name().to_string(), id, committed);
                 open.set_recorded();
             }
             session.appends(message, open.len());
@@ -186,7 +211,7 @@ impl Spool {
     }
 
     /// How much of the message at hand is in the open file; `None` if it is another file.
-    fn begun_at(&self, place: &super::session::Place) -> Option<usize> {
+    fn begun_at(&self, place: &Place) -> Option<usize> {
         let open = self.open.as_ref().filter(|open| open.name().to_string() == place.name)?;
         usize::try_from(open.len().checked_sub(place.from)?.min(place.bytes)).ok()
     }
@@ -197,7 +222,7 @@ impl Spool {
             && self.open.as_ref().is_some_and(|open| self.syncer.failed(open.file()));
         if failed {
             let from = session.place().map_or(0, |place| place.from);
-            self.take_back(from);
+            self.take_back(session, from);
             session.appends_not();
             return Err(Error::retry("sync", "the last message", Kind::Other, "not known to be on the disk"));
         }
@@ -205,7 +230,9 @@ impl Spool {
     }
 
     /// The open file lost what came after `len`, as far as anybody knows: takes it out, and ends the file.
-    fn take_back(&mut self, len: u64) {
+    fn take_back(&mut self, session: &Session, len: u64) {
+        // Before anything else: a second sync would prove nothing, also to the next worker.
+        session.refuses(len);
         if let Some(open) = &mut self.open
             && let Err(e) = open.truncate(len)
         {

@@ -144,7 +144,7 @@ impl Spool {
             if self.open.is_none() {
                 self.open = claim::continued(&self.env, &self.layout, &self.settings, period, &self.mark)?;
             }
-            self.committed = self.open.as_ref().map_or(0, Hour::len);
+            self.committed = self.was_committed()?;
             self.looked = true;
         }
         Ok(())

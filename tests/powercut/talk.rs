@@ -537,6 +537,11 @@ impl Speech<'_, '_> {
                 if daemon.buffer.is_empty() { Some(()) } else { self.message(who) }
             }
             Step::Append | Step::Kept | Step::Again | Step::Commit => self.message(who),
+            Step::Refused if self.daemons.all[who].buffer == COMMIT => self.refuse(who),
+            Step::Refused => {
+                session.next_at(0);
+                self.message(who)
+            }
             Step::Ok if session.ready() == 0 => self.reply(who, Reply::Ok, false, 0),
             step @ (Step::Ok | Step::Defer) => {
                 let reply = if step == Step::Ok { Reply::Ok } else { Reply::Defer };
@@ -656,10 +661,16 @@ impl Speech<'_, '_> {
         if done.is_ok() {
             return self.reply(who, Reply::Ok, false, 0);
         }
-        self.memory("fails")?;
-        session.fails();
+        self.refuse(who)
+    }
+
+    /// As `Dialogue::refused`.
+    fn refuse(&mut self, who: usize) -> On {
         self.send(who, Reply::Error)?;
-        self.clear(who)
+        self.clear(who)?;
+        self.memory("fails")?;
+        self.sessions[who].as_ref()?.fails();
+        Some(())
     }
 
     /// As `Dialogue::reply`.
