@@ -140,7 +140,7 @@ fn a_worker_that_cannot_live_does_not_keep_the_machine_busy() {
 fn no_guard_is_one_process_and_only_pipe_has_one() {
     let place = Place::new();
     let omprog = plain(&place, &["--no-guard"]);
-    until("it works", || std::fs::read_dir(place.path("spool/.logjam")).is_ok());
+    until("it works", || std::fs::read_dir(place.dir().join(".logjam")).is_ok());
     assert!(children(&omprog).is_empty());
     assert_eq!(omprog.end(), Some(0));
     let mut command = place.command(&[]);
@@ -148,7 +148,7 @@ fn no_guard_is_one_process_and_only_pipe_has_one() {
         command.env("LOGJAM_NO_GUARD", "yes");
         command
     });
-    until("it works", || std::fs::read_dir(place.path("spool/archive")).is_ok());
+    until("it works", || std::fs::read_dir(place.dir().join("archive")).is_ok());
     assert!(children(&omprog).is_empty());
     assert_eq!(omprog.end(), Some(0));
 }

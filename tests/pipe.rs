@@ -209,10 +209,14 @@ fn sigusr1_ends_the_file_now_and_begins_another() {
 }
 
 #[test]
-fn a_period_ends_by_itself_on_the_real_clock() {
+fn a_period_ends_by_itself_on_the_real_clock_also_after_its_worker_was_killed() {
     let house = House::new();
     let mut life = house.start(&["--every=1m"]);
     life.write(b"a quiet minute\n");
+    until("the line", || house.open_text() == b"a quiet minute\n" || !house.stored().is_empty());
+    let guard = life.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
+    kill(Pid::from_raw(children.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     let end = Instant::now() + Duration::from_secs(65);
     while house.stored().is_empty() {
         assert!(Instant::now() < end, "the minute did not end");

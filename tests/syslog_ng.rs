@@ -84,6 +84,27 @@ fn a_reload_leaves_the_program_alone() {
 }
 
 #[test]
+fn a_reload_with_a_full_pipe_loses_no_line_and_doubles_the_one_in_syslog_ngs_hand_at_the_most() {
+    let site = Site::new();
+    let storm = lines(0, 40_000);
+    let syslog_ng = start_syslog_ng(&site, "", &recommended(&site));
+    let child = wait_for("the worker", || Some(site.worker()).filter(|worker| worker.pid != site.child().pid));
+    for (reloads, part) in storm.sent.chunks(20_000).enumerate() {
+        child.signal(Signal::SIGSTOP);
+        syslog_ng.send_counted(part);
+        reload(&site, &syslog_ng, reloads + 1);
+        child.signal(Signal::SIGCONT);
+        site.wait_for_lines(20_000 * (reloads + 1));
+    }
+    syslog_ng.stop();
+    let mut archived = site.archived_lines();
+    let twice = archived.len() - storm.sent.len();
+    assert!(twice <= 2, "{twice} lines came twice at two reloads");
+    archived.dedup();
+    assert_same_lines_in_order(&archived, &storm.by_syslog_ng);
+}
+
+#[test]
 fn a_reload_without_keep_alive_drains_the_old_program_beside_the_new_one() {
     let site = Site::new();
     let storm = lines(0, 10_000);

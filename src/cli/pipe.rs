@@ -7,6 +7,7 @@ use crate::config;
 use crate::env::guard;
 use crate::env::input::Input;
 use crate::env::metadata::ec2_suffix;
+use crate::env::replies::Replies;
 use crate::env::signals::{Asked, Signals};
 use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
@@ -244,7 +245,7 @@ fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error, con
 /// whatever is asked of it; without any it leaves when its writer has, or when a signal asks it to.
 fn holds_on(input: &Input, signals: &Signals, confirms: bool) -> Result<bool> {
     if confirms {
-        say(".");
+        Replies::early()?.dot();
     }
     let ready = input.wait_writer_gone(Some(signals), HOLD_RETRY)?;
     let asked = ready.signal && signals.next() == Some(Asked::Leave);
@@ -269,11 +270,10 @@ impl Wish {
         let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
         let pipe = texts.get(1).is_some_and(|command| command == "pipe");
         let given = |text: &str| texts.iter().any(|a| a == text);
-        let variable = |name: &str| std::env::var(name).unwrap_or_default().to_lowercase();
         let hold = given("--on-error=hold")
             || texts.windows(2).any(|w| w == ["--on-error", "hold"])
-            || variable("LOGJAM_ON_ERROR") == "hold";
-        let yes = ["y", "yes", "t", "true", "on", "1"].contains(&variable("LOGJAM_CONFIRM_MESSAGES").as_str());
+            || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold");
+        let yes = guard::is_yes(std::env::var("LOGJAM_CONFIRM_MESSAGES").ok().as_deref());
         Self { hold: pipe && hold, confirm: pipe && (yes || given("--confirm-messages")) }
     }
 }
@@ -286,14 +286,9 @@ pub fn hold(signals: &Signals, confirms: bool) {
     }
 }
 
-/// The answer to a daemon that waits for the first `OK`: the start has failed. One line, with whatever characters.
-pub fn refuse(text: &str) {
-    let line: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-    say(&format!("Error: {line}\n"));
-}
-
-/// One write(2) to standard output.
-fn say(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+/// The answer to a daemon that waits for the first `OK`: the start has failed.
+pub fn refuse(why: &str) {
+    if let Ok(mut replies) = Replies::early() {
+        replies.error(why);
+    }
 }

@@ -116,8 +116,14 @@ pub fn held() -> Option<&'static Held> {
 
 /// Whether this command line is one for a guard. Before anything is parsed: a wrong one is the worker's affair.
 fn wanted(args: &[OsString], variable: Option<&str>) -> bool {
-    let off = variable.is_some_and(|v| ["y", "yes", "t", "true", "on", "1"].contains(&v.to_lowercase().as_str()));
-    args.get(1).is_some_and(|command| command == "pipe") && !off && !args.iter().any(|arg| arg == "--no-guard")
+    args.get(1).is_some_and(|command| command == "pipe")
+        && !is_yes(variable)
+        && !args.iter().any(|arg| arg == "--no-guard")
+}
+
+/// Whether the variable of a switch is set, as the command line's parser would see it.
+pub fn is_yes(variable: Option<&str>) -> bool {
+    variable.is_some_and(|v| ["y", "yes", "t", "true", "on", "1"].contains(&v.to_lowercase().as_str()))
 }
 
 struct Guard {

@@ -84,10 +84,16 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// Replies to standard output, before the first `OK`.
+    pub fn early() -> Result<Self> {
+        let out = std::io::stdout().as_fd().try_clone_to_owned();
+        out.map(|out| Self::new(out, None)).map_err(|e| Error::io("open", "standard output", &e))
+    }
+
     /// Replies to standard output. From now on nothing else of this process reaches it.
     pub fn stdout(tokens: Option<&'static Tokens>) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("open", "standard output", &e);
-        let out = std::io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+        let out = Self::early()?.out;
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null").map_err(failed)?;
         nix::unistd::dup2_stdout(&null).map_err(|e| failed(e.into()))?;
         Ok(Self::new(out, tokens))

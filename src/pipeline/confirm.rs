@@ -137,6 +137,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn once(&mut self, signals: &Signals, bell: &Bell) {
         let due = self.store.tick().unwrap_or(WATCH);
+        self.store.room().allows(0);
         self.pulse.keep_alive(self.env.clock.steady());
         let Some(asked) = signals.wait_with(bell, due.min(WATCH)) else { return };
         match asked {
@@ -177,6 +178,10 @@ impl Store {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends what is due; how long until more is. Not while a message is being kept: that looks at the time itself.
     fn tick(&self) -> Option<Duration> {
         let mut spool = match self.spool.try_lock() {
@@ -197,13 +202,13 @@ impl Store {
 
     /// Tries once to keep a message. `None`: not now.
     fn try_keep(&self, spool: &mut Spool, message: &[u8]) -> Option<Kept> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.room();
         // The last message is what the reserve is for: who sent it leaves, too, and may not send it again.
         let last = || {
             self.leaving.load(Ordering::Relaxed)
                 || self.input.wait_writer_gone(None, Duration::ZERO).is_ok_and(|ready| ready.hung_up)
         };
-        if room.allows(message.len()) < message.len() && !last() {
+        if room.left(message.len()) < message.len() && !last() {
             return None;
         }
         match spool.keep(message) {

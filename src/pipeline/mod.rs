@@ -203,9 +203,20 @@ struct Room {
 }
 
 impl Room {
-    /// How many bytes may be written now, up to `most`. At the reserve, the archive is asked to make room.
+    /// How many bytes may be written now, up to `most`.
     fn allows(&mut self, most: usize) -> usize {
         let allowed = self.reserve.allows(most as u64);
+        self.noted(allowed, most)
+    }
+
+    /// The same as of the last look: somebody has to call [`Self::allows`] now and then.
+    fn left(&mut self, most: usize) -> usize {
+        let left = self.reserve.left(most as u64);
+        self.noted(left, most)
+    }
+
+    /// At the reserve, the archive is asked to make room.
+    fn noted(&mut self, allowed: u64, most: usize) -> usize {
         let pressed = allowed == 0;
         if self.pressed.load(Ordering::Relaxed) != pressed && !self.pressed.swap(pressed, Ordering::Relaxed) && pressed
         {

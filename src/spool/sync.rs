@@ -26,12 +26,26 @@ pub enum SyncPolicy {
 }
 
 /// An hour file, and the list of identities that is synced before it.
-type Dirty = (Arc<dyn File>, Option<Arc<dyn File>>);
+#[derive(Clone)]
+pub(super) struct Written {
+    pub file: Arc<dyn File>,
+    pub list: Option<Arc<dyn File>>,
+}
+
+impl Written {
+    fn is(&self, other: &Self) -> bool {
+        let same = match (&self.list, &other.list) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same && Arc::ptr_eq(&self.file, &other.file)
+    }
+}
 
 #[derive(Default)]
 struct State {
     /// Written to since their last sync: the current file, and perhaps the one before it.
-    dirty: Vec<Dirty>,
+    dirty: Vec<Written>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
@@ -75,33 +89,29 @@ impl Syncer {
         Ok(Self { policy, env: env.clone(), layout: layout.clone(), named: None, shared, thread })
     }
 
-    /// To be called after each write to `file`. A failed sync is told by [`Self::failed`]: the content is written,
-    /// and to write it again would double it.
-    pub(super) fn written(&mut self, file: &Arc<dyn File>, list: Option<&Arc<dyn File>>) {
+    /// To be called after each write. A failed sync is told by [`Self::failed`]: the content is written, and to write it
+    /// again would double it.
+    pub(super) fn written(&mut self, what: &Written) {
         match self.policy {
             SyncPolicy::Never | SyncPolicy::Commit => {}
             SyncPolicy::Within(_) => {
                 let mut state = self.shared.lock();
-                let same = |other: Option<&Arc<dyn File>>| match (list, other) {
-                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                    (one, other) => one.is_none() && other.is_none(),
-                };
-                if !state.dirty.last().is_some_and(|(last, other)| Arc::ptr_eq(last, file) && same(other.as_ref())) {
-                    state.dirty.push((Arc::clone(file), list.cloned()));
+                if !state.dirty.last().is_some_and(|last| last.is(what)) {
+                    state.dirty.push(what.clone());
                     self.shared.wake.notify_one();
                 }
             }
             SyncPolicy::Message => {
-                if !make_durable(&self.env, &self.layout, file, list, &mut self.named) {
-                    self.shared.lock().failed = Some(Arc::clone(file));
+                if !make_durable(&self.env, &self.layout, what, &mut self.named) {
+                    self.shared.lock().failed = Some(Arc::clone(&what.file));
                 }
             }
         }
     }
 
     /// Makes a file durable now.
-    pub(super) fn force(&mut self, file: &Arc<dyn File>, list: Option<&Arc<dyn File>>) -> Result<()> {
-        force(&self.env, &self.layout, file, list, &mut self.named)
+    pub(super) fn force(&mut self, what: &Written) -> Result<()> {
+        force(&self.env, &self.layout, what, &mut self.named)
     }
 
     /// Whether a sync of this file failed: nothing more should be written to it.
@@ -139,9 +149,9 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
         drop(state);
         env.clock.nap(interval.mul_f64(SHARE));
         let files = std::mem::take(&mut shared.lock().dirty);
-        for (file, list) in files {
-            if !make_durable(env, layout, &file, list.as_ref(), &mut named) {
-                shared.lock().failed = Some(file);
+        for what in files {
+            if !make_durable(env, layout, &what, &mut named) {
+                shared.lock().failed = Some(what.file);
             }
         }
     }
@@ -149,39 +159,25 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 
 /// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
 /// dropped what it could not write, so that a second try proves nothing.
-fn make_durable(
-    env: &Env,
-    layout: &Layout,
-    file: &Arc<dyn File>,
-    list: Option<&Arc<dyn File>>,
-    named: &mut Option<Weak<dyn File>>,
-) -> bool {
-    match force(env, layout, file, list, named) {
-        Ok(()) => true,
-        Err(e) => {
-            tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
-            false
-        }
+fn make_durable(env: &Env, layout: &Layout, what: &Written, named: &mut Option<Weak<dyn File>>) -> bool {
+    let done = force(env, layout, what, named);
+    if let Err(e) = &done {
+        tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
     }
+    done.is_ok()
 }
 
-fn force(
-    env: &Env,
-    layout: &Layout,
-    file: &Arc<dyn File>,
-    list: Option<&Arc<dyn File>>,
-    named: &mut Option<Weak<dyn File>>,
-) -> Result<()> {
+fn force(env: &Env, layout: &Layout, what: &Written, named: &mut Option<Weak<dyn File>>) -> Result<()> {
     // In this order: a line that is there is known to be, and what is known but not there is cut off by recovery.
-    list.map_or(Ok(()), |list| list.sync())?;
-    if !file.is_linked()? {
+    what.list.as_ref().map_or(Ok(()), |list| list.sync())?;
+    if !what.file.is_linked()? {
         let dir = layout.dir().display();
         return Err(Error::stop("sync", format!("the open file in {dir}"), Kind::NotFound, "somebody removed it"));
     }
-    let known = named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(file)));
-    file.sync().and_then(|()| if known { Ok(()) } else { env.fs.sync_dir(layout.dir()) })?;
-    if !known {
-        *named = Some(Arc::downgrade(file));
+    what.file.sync()?;
+    if !named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(&what.file))) {
+        env.fs.sync_dir(layout.dir())?;
+        *named = Some(Arc::downgrade(&what.file));
     }
     Ok(())
 }

@@ -1,52 +1,60 @@
 //! The other side of the dialogue: a daemon that speaks as rsyslog's omprog does, with the logjam binary as its child.
 #![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
 
+#[path = "cli.rs"]
+pub mod cli;
+
+pub use cli::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
-pub const LOGJAM: &str = env!("CARGO_BIN_EXE_logjam");
 pub const BEGIN: &[u8] = b"BEGIN TRANSACTION\n";
 pub const COMMIT: &[u8] = b"COMMIT TRANSACTION\n";
 pub const OK: &str = "OK\n";
 pub const DEFER: &str = "DEFER_COMMIT\n";
 
-/// The longest that anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until a condition holds.
-#[track_caller]
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// A directory with a spool and a place for objects.
-pub struct Place(tempfile::TempDir);
+/// A DIR, and a place for objects beside it.
+pub struct Place(cli::Spool);
 
 impl Place {
     pub fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("spool")).unwrap();
-        Self(root)
+        Self(cli::Spool::new())
     }
 
-    pub fn path(&self, below: &str) -> PathBuf {
-        self.0.path().join(below)
+    /// DIR.
+    pub fn dir(&self) -> PathBuf {
+        self.0.dir()
+    }
+
+    /// Something beside DIR.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.0.beside(name)
+    }
+
+    /// The arguments of `logjam pipe` on this place.
+    pub fn arguments(&self, options: &[&str]) -> Vec<String> {
+        let dest = format!("file://{}/{{prefix}}/{{year}}{{month}}{{day}}/{{filename}}", self.beside("dest").display());
+        let all = ["pipe", &self.0.arg(), &dest, "--suffix=host"];
+        all.iter().chain(options).map(|text| (*text).to_owned()).collect()
     }
 
     /// `logjam pipe` on this place.
     pub fn command(&self, options: &[&str]) -> Command {
-        let dest = format!("file://{}/{{prefix}}/{{year}}{{month}}{{day}}/{{filename}}", self.path("dest").display());
-        let mut command = Command::new(LOGJAM);
-        command.env_clear().arg("pipe").arg(self.path("spool")).arg(dest).arg("--suffix=host").args(options);
-        let said = std::fs::OpenOptions::new().create(true).append(true).open(self.path("said")).unwrap();
+        self.connected(cli::logjam(self.arguments(options)))
+    }
+
+    /// The same below another program, which is given its path and arguments behind its own.
+    pub fn command_below(&self, program: &str, own: &[&str], options: &[&str]) -> Command {
+        let mut command = cli::clean(program);
+        command.args(own).arg(cli::LOGJAM).args(self.arguments(options));
+        self.connected(command)
+    }
+
+    fn connected(&self, mut command: Command) -> Command {
+        let said = std::fs::OpenOptions::new().create(true).append(true).open(self.beside("said")).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
         command
     }
@@ -54,65 +62,55 @@ impl Place {
     /// A confirming child that has said it is ready.
     #[track_caller]
     pub fn start(&self, options: &[&str]) -> Omprog {
-        let mut omprog = Omprog::spawn(self.command(&[&["--confirm-messages"], options].concat()));
+        self.ready(self.command(&[&["--confirm-messages"], options].concat()))
+    }
+
+    /// The same for a command of [`Self::command_below`].
+    #[track_caller]
+    pub fn ready(&self, command: Command) -> Omprog {
+        let mut omprog = Omprog::spawn(command);
         assert_eq!(omprog.reply(), Some(OK.to_owned()), "{}", self.said());
         omprog
     }
 
     /// What the children said on stderr.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(self.path("said")).unwrap_or_default()
+        std::fs::read_to_string(self.beside("said")).unwrap_or_default()
+    }
+
+    /// The hour files in DIR, by name.
+    pub fn hours(&self) -> Vec<String> {
+        cli::names(&self.dir()).into_iter().filter(|name| name.ends_with(".log")).collect()
     }
 
     /// The lines in the hour files.
     pub fn open_text(&self) -> Vec<u8> {
-        let logs = files(&self.path("spool")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
-        logs.flat_map(|path| std::fs::read(path).unwrap_or_default()).collect()
+        self.hours().iter().flat_map(|name| std::fs::read(self.0.path(name)).unwrap_or_default()).collect()
     }
 
-    /// Ends everything, and reads what is stored, in the order of the names.
+    /// Ends everything, and reads what is stored: by period, and of one period the plain name first.
     #[track_caller]
     pub fn stored_text(&self) -> Vec<u8> {
-        let status = self.command(&["--once"]).stdin(Stdio::null()).status().unwrap();
-        assert!(status.success(), "{}", self.said());
-        // In their order: of one period, the plain name comes first.
-        let mut stored = files(&self.path("dest"));
+        cli::run(cli::logjam(self.arguments(&["--once"]))).code_is(0);
+        let mut stored = self.stored_now();
         stored.sort_by_key(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            (name.split_at("syslog-20130704T0000Z".len()).0.to_owned(), name.len(), name)
+            let name = path.rsplit('/').next().unwrap_or_default();
+            (name[.."syslog-20130704T0000Z".len()].to_owned(), name.len(), name.to_owned())
         });
-        stored
-            .iter()
-            .flat_map(|path| {
-                let mut text = Vec::new();
-                flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut text).unwrap();
-                text
-            })
-            .collect()
+        let object = |path: &String| cli::unpack(path, &std::fs::read(self.beside("dest").join(path)).unwrap());
+        stored.iter().flat_map(object).collect()
     }
 
     /// The objects that are stored now.
-    pub fn stored_now(&self) -> Vec<PathBuf> {
-        files(&self.path("dest"))
+    pub fn stored_now(&self) -> Vec<String> {
+        let all = cli::files_below(&self.beside("dest")).into_iter();
+        all.filter(|path| !path.split('/').any(|part| part.starts_with('.'))).collect()
     }
 
     /// The files in a directory of logjam's own.
-    pub fn own(&self, dir: &str) -> Vec<PathBuf> {
-        files(&self.path("spool/.logjam").join(dir))
+    pub fn own(&self, dir: &str) -> Vec<String> {
+        cli::names(&self.0.path(".logjam").join(dir))
     }
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for item in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = item.path();
-        if path.file_name().unwrap().to_str().unwrap().starts_with('.') {
-            continue;
-        }
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found.sort();
-    found
 }
 
 /// The daemon, and its child.
@@ -161,6 +159,11 @@ impl Omprog {
     pub fn end(mut self) -> Option<i32> {
         self.input = None;
         self.child.wait().unwrap().code()
+    }
+
+    /// Whether the child has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// The guard.
