@@ -266,8 +266,11 @@ impl<'a> Dialogue<'a> {
                 self.session.next_at(0);
                 return kept.map_or(Next::Leave, |_kept| Next::On);
             }
-            // Nothing hangs on that reply.
-            Mode::Transactions(marks) if text == marks.begin => Some(self.reply(Reply::Ok, true, 0)),
+            Mode::Transactions(marks) if text == marks.begin => {
+                // Nothing hangs on that.
+                self.reply(Reply::Ok, true, 0);
+                Some(())
+            }
             Mode::Transactions(marks) if text == marks.commit => self.commit(),
             _ => self.keep(to),
         };

@@ -35,7 +35,7 @@ impl Reserve {
             return most;
         }
         let now = self.env.clock.steady();
-        if !self.looked.is_some_and(|then| now.duration_since(then) < LOOK_EVERY) {
+        if self.looked.is_none_or(|then| now.duration_since(then) >= LOOK_EVERY) {
             self.look(now);
         }
         self.left(most)
