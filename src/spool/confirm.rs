@@ -43,7 +43,7 @@ impl Spool {
             let synced = match (self.unsynced.take(), &self.open) {
                 (Some(e), _) => Err(e),
                 (None, Some(open)) if open.len() > self.committed => {
-                    self.syncer.force(&written_of(open, self.ids.as_ref()))
+                    self.syncer.force(written_of(open, self.ids.as_ref()))
                 }
                 (None, _) => Ok(()),
             };
@@ -197,7 +197,8 @@ impl Spool {
             }
             session.appends(message, open.len());
         }
-        if let (Some(hash), Some(ids), Some(place), Some(open)) = (identity, &mut self.ids, session.place(), &self.open)
+        if let (Some(hash), Some(ids), Some(open)) = (identity, &mut self.ids, &self.open)
+            && let Some(place) = session.place()
         {
             ids.note(open.name(), hash, place.from, place.from + place.bytes)?;
         }

@@ -242,7 +242,7 @@ impl Spool {
         self.asked = None;
         if let Some(hour) = self.open.take() {
             if self.settings.sync == SyncPolicy::Commit
-                && let Err(e) = self.syncer.force(&written_of(&hour, self.ids.as_ref()))
+                && let Err(e) = self.syncer.force(written_of(&hour, self.ids.as_ref()))
             {
                 // The commit that is due will tell.
                 self.unsynced = Some(e);
@@ -269,7 +269,7 @@ impl Spool {
         }
         match self.open.take() {
             Some(hour) if self.settings.sync != SyncPolicy::Never => {
-                self.syncer.force(&written_of(&hour, self.ids.as_ref()))
+                self.syncer.force(written_of(&hour, self.ids.as_ref()))
             }
             _ => Ok(()),
         }
@@ -323,7 +323,7 @@ impl Spool {
 
     fn written(&mut self) {
         if let Some(open) = &self.open {
-            self.syncer.written(&written_of(open, self.ids.as_ref()));
+            self.syncer.written(written_of(open, self.ids.as_ref()));
         }
     }
 
@@ -349,6 +349,6 @@ impl Spool {
 }
 
 /// What has been written to when a line was.
-fn written_of(hour: &Hour, ids: Option<&Ids>) -> Written {
-    Written { file: Arc::clone(hour.file()), list: ids.and_then(Ids::list).cloned() }
+fn written_of<'a>(hour: &'a Hour, ids: Option<&'a Ids>) -> Written<'a> {
+    Written { file: hour.file(), list: ids.and_then(Ids::list) }
 }

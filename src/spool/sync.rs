@@ -5,6 +5,7 @@ use crate::env::Env;
 use crate::env::fs::File;
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,26 +27,42 @@ pub enum SyncPolicy {
 }
 
 /// An hour file, and the list of identities that is synced before it.
-#[derive(Clone)]
-pub(super) struct Written {
-    pub file: Arc<dyn File>,
-    pub list: Option<Arc<dyn File>>,
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub file: &'a Arc<dyn File>,
+    pub list: Option<&'a Arc<dyn File>>,
 }
 
-impl Written {
-    fn is(&self, other: &Self) -> bool {
-        let same = match (&self.list, &other.list) {
+impl Written<'_> {
+    fn is(self, other: Self) -> bool {
+        let same = match (self.list, other.list) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
         };
-        same && Arc::ptr_eq(&self.file, &other.file)
+        same && Arc::ptr_eq(self.file, other.file)
+    }
+}
+
+/// The same, to be kept.
+struct Dirty {
+    file: Arc<dyn File>,
+    list: Option<Arc<dyn File>>,
+}
+
+impl Dirty {
+    fn of(what: Written<'_>) -> Self {
+        Self { file: Arc::clone(what.file), list: what.list.cloned() }
+    }
+
+    fn what(&self) -> Written<'_> {
+        Written { file: &self.file, list: self.list.as_ref() }
     }
 }
 
 #[derive(Default)]
 struct State {
     /// Written to since their last sync: the current file, and perhaps the one before it.
-    dirty: Vec<Written>,
+    dirty: Vec<Dirty>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
@@ -54,12 +71,20 @@ struct State {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Whether there is a failed file: asked before each line.
+    failed: AtomicBool,
     wake: Condvar,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_failed(&self, file: Option<Arc<dyn File>>) {
+        let mut state = self.lock();
+        self.failed.store(file.is_some(), Relaxed);
+        state.failed = file;
     }
 }
 
@@ -91,38 +116,39 @@ impl Syncer {
 
     /// To be called after each write. A failed sync is told by [`Self::failed`]: the content is written, and to write it
     /// again would double it.
-    pub(super) fn written(&mut self, what: &Written) {
+    pub(super) fn written(&mut self, what: Written<'_>) {
         match self.policy {
             SyncPolicy::Never | SyncPolicy::Commit => {}
             SyncPolicy::Within(_) => {
                 let mut state = self.shared.lock();
-                if !state.dirty.last().is_some_and(|last| last.is(what)) {
-                    state.dirty.push(what.clone());
+                if !state.dirty.last().is_some_and(|last| last.what().is(what)) {
+                    state.dirty.push(Dirty::of(what));
                     self.shared.wake.notify_one();
                 }
             }
             SyncPolicy::Message => {
                 if !make_durable(&self.env, &self.layout, what, &mut self.named) {
-                    self.shared.lock().failed = Some(Arc::clone(&what.file));
+                    self.shared.set_failed(Some(Arc::clone(what.file)));
                 }
             }
         }
     }
 
     /// Makes a file durable now.
-    pub(super) fn force(&mut self, what: &Written) -> Result<()> {
+    pub(super) fn force(&mut self, what: Written<'_>) -> Result<()> {
         force(&self.env, &self.layout, what, &mut self.named)
     }
 
     /// Whether a sync of this file failed: nothing more should be written to it.
     pub(super) fn failed(&self, file: &Arc<dyn File>) -> bool {
         self.policy != SyncPolicy::Never
+            && self.shared.failed.load(Relaxed)
             && self.shared.lock().failed.as_ref().is_some_and(|failed| Arc::ptr_eq(failed, file))
     }
 
     /// The current file is handed over. Its end makes it durable, or the sync that is due, whichever comes first.
     pub(super) fn forget(&mut self) {
-        self.shared.lock().failed = None;
+        self.shared.set_failed(None);
         self.named = None;
     }
 
@@ -149,9 +175,9 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
         drop(state);
         env.clock.nap(interval.mul_f64(SHARE));
         let files = std::mem::take(&mut shared.lock().dirty);
-        for what in files {
-            if !make_durable(env, layout, &what, &mut named) {
-                shared.lock().failed = Some(what.file);
+        for dirty in files {
+            if !make_durable(env, layout, dirty.what(), &mut named) {
+                shared.set_failed(Some(dirty.file));
             }
         }
     }
@@ -159,7 +185,7 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 
 /// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
 /// dropped what it could not write, so that a second try proves nothing.
-fn make_durable(env: &Env, layout: &Layout, what: &Written, named: &mut Option<Weak<dyn File>>) -> bool {
+fn make_durable(env: &Env, layout: &Layout, what: Written<'_>, named: &mut Option<Weak<dyn File>>) -> bool {
     let done = force(env, layout, what, named);
     if let Err(e) = &done {
         tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
@@ -167,17 +193,17 @@ fn make_durable(env: &Env, layout: &Layout, what: &Written, named: &mut Option<W
     done.is_ok()
 }
 
-fn force(env: &Env, layout: &Layout, what: &Written, named: &mut Option<Weak<dyn File>>) -> Result<()> {
+fn force(env: &Env, layout: &Layout, what: Written<'_>, named: &mut Option<Weak<dyn File>>) -> Result<()> {
     // In this order: a line that is there is known to be, and what is known but not there is cut off by recovery.
-    what.list.as_ref().map_or(Ok(()), |list| list.sync())?;
+    what.list.map_or(Ok(()), |list| list.sync())?;
     if !what.file.is_linked()? {
         let dir = layout.dir().display();
         return Err(Error::stop("sync", format!("the open file in {dir}"), Kind::NotFound, "somebody removed it"));
     }
     what.file.sync()?;
-    if !named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(&what.file))) {
+    if !named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(what.file))) {
         env.fs.sync_dir(layout.dir())?;
-        *named = Some(Arc::downgrade(&what.file));
+        *named = Some(Arc::downgrade(what.file));
     }
     Ok(())
 }
