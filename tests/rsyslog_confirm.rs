@@ -2,6 +2,8 @@
 //! either side, and the scenarios of rsyslog's own tests of omprog that concern confirmation.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
+#[path = "support/omprog_cases.rs"]
+mod cases;
 #[path = "support/daemons.rs"]
 mod daemons;
 #[path = "support/s3.rs"]
@@ -14,13 +16,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cases::{CONFIRMED, IN_TRANSACTIONS, SHIPPED_PIPE, action, assert_left_by_itself, assert_no_trouble, recommended};
 use daemons::*;
 use nix::sys::signal::Signal;
 
 // ------------------------------------------------------------------------------------------------------ configurations
 
-/// What the shipped files name, up to the options.
-const SHIPPED_PIPE: &str = "/usr/bin/logjam pipe /var/log/logjam s3://BUCKET/{prefix}/{year}/{month}/{day}/{filename}";
 /// The line that lets a queue go to the disk, and with it breaks the order.
 const SPILLS: (&str, &str) = ("    queue.filename=\"logjam\"\n", "");
 
@@ -29,64 +30,11 @@ const ID: &str = "rsyslog/logjam-id.conf";
 const TRANSACTIONS: &str = "rsyslog/logjam-transactions.conf";
 const PLAIN: &str = "rsyslog/logjam-plain.conf";
 
-/// A shipped file with this site's paths in it, and `edits`.
-#[track_caller]
-fn recommended(site: &Site, file: &str, edits: &[(&str, &str)]) -> String {
-    let (pipe, said) = (site.pipe(""), site.text("logjam.err"));
-    let mut all = vec![(SHIPPED_PIPE, pipe.as_str()), ("/var/log/logjam.err", said.as_str())];
-    all.extend_from_slice(edits);
-    shipped(file, &all)
-}
-
 /// The recommended configuration with a queue in memory, which keeps the order, and with `settings` in the action.
 #[track_caller]
 fn confirming(site: &Site, settings: &str) -> String {
     let last = ("action.resumeInterval=\"1\"\n", &*format!("action.resumeInterval=\"1\"\n    {settings}\n"));
     recommended(site, CONFIRM, &[SPILLS, last])
-}
-
-/// The least that one would write: omprog's defaults, confirmed, plus `settings`.
-fn action(site: &Site, options: &str, settings: &str) -> String {
-    let pipe = site.pipe(&format!("--confirm-messages {}", options.trim()));
-    format!(
-        r#"module(load="omprog")
-action(type="omprog" binary="{pipe}" confirmMessages="on" action.resumeRetryCount="-1" {settings})
-"#
-    )
-}
-
-/// Many workers for the queue of one action: they take small batches, so that all find work.
-const TEN_WORKERS: &str = r#"queue.type="LinkedList" queue.size="20000" queue.workerThreads="10" queue.workerThreadMinimumMessages="1"
-    queue.dequeueBatchSize="8" queue.timeoutShutdown="30000" queue.timeoutActionCompletion="30000""#;
-
-/// rsyslogd reports a program that it had to kill, that did not answer as it should, or that left otherwise than with
-/// status 0.
-#[track_caller]
-fn assert_left_by_itself(site: &Site) {
-    assert_no_trouble(site);
-    let log = site.read("rsyslogd.log") + &site.read("rsyslogd.err");
-    let mut exits = log.split("exited with status ").skip(1).peekable();
-    assert!(exits.peek().is_some(), "rsyslogd reports no exit: {log}");
-    assert!(exits.all(|status| status.starts_with("0 ")), "an exit status other than 0: {log}");
-}
-
-#[track_caller]
-fn assert_no_trouble(site: &Site) {
-    let log = site.read("rsyslogd.log") + &site.read("rsyslogd.err");
-    let troubles = [
-        "did not terminate",
-        "killing it",
-        "will be restarted",
-        "by signal",
-        "error ",
-        "timeout",
-        "too long",
-        "not expected",
-    ];
-    for trouble in troubles {
-        let found = log.lines().find(|line| line.contains(trouble) && !line.contains("shutdown timed out"));
-        assert_eq!(found, None, "rsyslogd reports {trouble:?}");
-    }
 }
 
 #[test]
@@ -829,24 +777,15 @@ fn escaped(text: &str, at_reception: &str) -> String {
 
 #[test]
 fn ten_confirmed_lines_with_the_default_settings_arrive_and_the_program_leaves_at_the_end_of_its_input() {
-    let site = Site::new();
-    let ten = lines(0, 10);
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "--prefix=haproxy", ""));
-    rsyslogd.send(&ten.sent);
-    site.wait_for_lines(10);
-    let child = site.child();
-    rsyslogd.stop();
-    assert!(!child.is_alive(), "rsyslogd waits closeTimeout (5 s) for the program, and it was still there");
-    assert_left_by_itself(&site);
-    assert_same_lines_in_order(&site.archived_lines_of("--prefix=haproxy"), &ten.by_rsyslog);
+    cases::ten_lines(CONFIRMED);
 }
 
 #[test]
 fn ten_confirmed_lines_in_transactions_with_the_default_marks_arrive() {
     let site = Site::new();
     let all = lines(0, 1000);
-    let settings = r#"useTransactions="on" queue.type="LinkedList" queue.size="5000" queue.timeoutShutdown="10000""#;
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "--use-transactions", settings));
+    let settings = r#"queue.type="LinkedList" queue.size="5000" queue.timeoutShutdown="10000""#;
+    let rsyslogd = start_rsyslogd(&site, &action(&site, IN_TRANSACTIONS, "", settings));
     rsyslogd.send(&all.sent[..10]);
     site.wait_for_lines(10);
     rsyslogd.send(&all.sent[10..]);
@@ -858,79 +797,27 @@ fn ten_confirmed_lines_in_transactions_with_the_default_marks_arrive() {
 
 #[test]
 fn ten_confirming_instances_at_once_share_a_directory_and_lose_nothing() {
-    ten_instances("", "");
+    cases::ten_instances(CONFIRMED);
 }
 
 #[test]
 fn ten_instances_with_transactions_at_once_share_a_directory_and_lose_nothing() {
-    ten_instances("--use-transactions", r#"useTransactions="on""#);
-}
-
-fn ten_instances(options: &str, settings: &str) {
-    let site = Site::new();
-    let storm = lines(0, 100_000);
-    let rsyslogd = start_rsyslogd(&site, &action(&site, options, &format!("{TEN_WORKERS} {settings}")));
-    // A worker forks its program with its first message, so it takes some bursts until all ten have had one.
-    let mut sent = 0;
-    for burst in storm.sent.chunks(2500) {
-        rsyslogd.send(burst);
-        sent += burst.len();
-        if sent >= 10_000 && site.children().iter().filter(|child| child.parent == rsyslogd.pid()).count() == 10 {
-            break;
-        }
-    }
-    assert!(sent < storm.sent.len(), "not ten processes even after {sent} lines: {:?}", site.children());
-    site.wait_for_lines(sent);
-    rsyslogd.stop();
-    assert_left_by_itself(&site);
-    assert_same_lines(&site.archived_lines(), &storm.by_rsyslog[..sent]);
+    cases::ten_instances(IN_TRANSACTIONS);
 }
 
 #[test]
 fn ten_workers_with_a_single_instance_feed_one_confirming_process() {
-    ten_workers_one_process("", "");
+    cases::ten_workers_one_process(CONFIRMED);
 }
 
 #[test]
 fn the_transactions_of_four_workers_in_one_another_lose_nothing_and_double_nothing() {
-    ten_workers_one_process("--use-transactions", r#"useTransactions="on""#);
-}
-
-fn ten_workers_one_process(options: &str, settings: &str) {
-    let site = Site::new();
-    let storm = lines(0, 10_000);
-    let settings = format!(r#"{TEN_WORKERS} {settings} forceSingleInstance="on" output="{}""#, site.text("logjam.err"));
-    let rsyslogd = start_rsyslogd(&site, &action(&site, &format!("{options} --log-level=critical"), &settings));
-    rsyslogd.send(&storm.sent);
-    site.wait_for_lines(storm.sent.len());
-    assert_eq!(site.child().parent, rsyslogd.pid());
-    rsyslogd.stop();
-    assert_left_by_itself(&site);
-    assert_eq!(site.read("logjam.err"), "", "stderr has nothing to say");
-    assert_same_lines(&site.archived_lines(), &storm.by_rsyslog);
+    cases::ten_workers_one_process(IN_TRANSACTIONS);
 }
 
 #[test]
 fn a_confirming_program_killed_between_messages_is_started_again_with_the_next_one_and_no_descriptor_leaks() {
-    let site = Site::new();
-    let all = lines(0, 80);
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "", ""));
-    let mut files = 0;
-    for (round, part) in all.sent.chunks(20).enumerate() {
-        rsyslogd.send(part);
-        site.wait_for_lines(20 * (round + 1));
-        let (child, worker) = (site.child(), site.worker());
-        assert_ne!(child.pid, worker.pid, "a guard and a worker");
-        child.signal(Signal::SIGKILL);
-        worker.signal(Signal::SIGKILL);
-        site.wait_until_no_child();
-        if round == 0 {
-            files = rsyslogd.open_files();
-        }
-    }
-    assert!(rsyslogd.open_files() <= files + 1, "rsyslogd leaks descriptors: {files}, then {}", rsyslogd.open_files());
-    rsyslogd.stop();
-    assert_same_lines_in_order(&site.archived_lines(), &all.by_rsyslog);
+    cases::killed_between_messages(CONFIRMED, "");
 }
 
 #[test]
@@ -955,32 +842,19 @@ fn signals_to_a_confirming_program_end_neither_it_nor_its_dialogue() {
 
 #[test]
 fn a_confirming_program_asked_to_terminate_and_cut_off_is_gone_within_closetimeout() {
-    gone_in_time(r#"signalOnClose="on" killUnresponsive="on" closeTimeout="1000""#);
+    cases::gone_in_time(CONFIRMED, cases::ASKED_TO_TERMINATE);
 }
 
 #[test]
 fn a_confirming_program_cut_off_without_a_signal_is_gone_within_closetimeout() {
-    gone_in_time(r#"signalOnClose="off" killUnresponsive="on" closeTimeout="1000""#);
-}
-
-fn gone_in_time(settings: &str) {
-    let site = Site::new();
-    let ten = lines(0, 10);
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "", settings));
-    rsyslogd.send(&ten.sent);
-    site.wait_for_lines(10);
-    let child = site.child();
-    rsyslogd.stop();
-    assert!(!child.is_alive());
-    assert_left_by_itself(&site);
-    assert_same_lines_in_order(&site.archived_lines(), &ten.by_rsyslog);
+    cases::gone_in_time(CONFIRMED, cases::CUT_OFF);
 }
 
 #[test]
 fn a_wrong_option_ends_a_confirming_program_with_status_2_before_any_ok_and_holds_up_nobody() {
     let site = Site::new();
     let queue = r#"queue.type="LinkedList" queue.timeoutShutdown="100" reportFailures="on""#;
-    let rsyslogd = start_rsyslogd(&site, &action(&site, "--frobnicate", queue));
+    let rsyslogd = start_rsyslogd(&site, &action(&site, CONFIRMED, "--frobnicate", queue));
     rsyslogd.send([sent(0)]);
     wait_for("rsyslogd's report of the exit", || {
         site.read("rsyslogd.log").contains("exited with status 2").then_some(())
@@ -1014,35 +888,12 @@ fn a_start_that_fails_is_an_answer_that_rsyslogd_logs_and_once_mended_nothing_is
 
 #[test]
 fn confirmed_empty_records_are_lines_and_not_the_end_of_the_input() {
-    let site = Site::new();
-    let rules = format!(
-        "template(name=\"payload\" type=\"string\" string=\"%$!payload%\\n\")\nset $!payload = field($msg, 124, 2);\n{}",
-        action(&site, "", r#"template="payload""#)
-    );
-    let rsyslogd = start_rsyslogd(&site, &rules);
-    let payloads = ["", "one", "", "", "two", ""];
-    rsyslogd.send(payloads.map(|text| format!("<134>1 2013-07-04T00:00:00Z web-1 haproxy - - - |{text}|")));
-    site.wait_for_lines(payloads.len());
-    rsyslogd.stop();
-    assert_left_by_itself(&site);
-    assert_same_lines_in_order(&site.archived_lines(), &payloads);
+    cases::empty_records(CONFIRMED);
 }
 
 #[test]
 fn a_confirmed_template_without_a_line_end_gives_whole_lines() {
-    let site = Site::new();
-    let ten = lines(0, 10);
-    let rules = format!(
-        "template(name=\"bare\" type=\"string\" string=\"%msg%\")\n{}",
-        action(&site, "", r#"template="bare""#)
-    );
-    let rsyslogd = start_rsyslogd(&site, &rules);
-    rsyslogd.send(&ten.sent);
-    site.wait_for_lines(10);
-    rsyslogd.stop();
-    assert_left_by_itself(&site);
-    let texts: Vec<_> = ten.by_rsyslog.iter().map(|line| line.split_once("] ").expect("a tag").1).collect();
-    assert_same_lines_in_order(&site.archived_lines(), &texts);
+    cases::no_line_end(CONFIRMED);
 }
 
 #[test]

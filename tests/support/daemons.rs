@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -172,7 +173,9 @@ impl Site {
 
     #[track_caller]
     pub fn wait_until_no_child(&self) {
-        wait_for("the end of the logjam processes", || self.children().is_empty().then_some(()));
+        wait_for("the end of the logjam processes", || {
+            (self.children().is_empty() && !pids().any(Process::is_dying)).then_some(())
+        });
     }
 
     /// Waits until logjam has written so many lines into its files, whatever stage these are in. Returns how many there are.
@@ -189,9 +192,24 @@ impl Site {
             if now != seen {
                 (seen, quiet) = (now, Instant::now());
             }
-            assert!(quiet.elapsed() < PATIENCE, "{seen} of {count} lines are in the files, and no more come");
+            assert!(
+                quiet.elapsed() < PATIENCE,
+                "{seen} of {count} lines are in the files, and no more come; of the numbered ones these are missing: {:?}",
+                self.missing(count),
+            );
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Of the messages with the numbers 0 to `count`, those that are in no hour file; at most 20.
+    fn missing(&self, count: usize) -> Vec<usize> {
+        let mut there = vec![false; count];
+        for file in log_files(&self.spool(), ".log") {
+            let text = fs::read(file).unwrap_or_default();
+            let numbers = text.split(|&byte| byte == b'\n').filter_map(number);
+            numbers.for_each(|n| there.get_mut(n).into_iter().for_each(|there| *there = true));
+        }
+        (0..count).filter(|&n| !there[n]).take(20).collect()
     }
 
     /// Waits until a text is in the open hour files.
@@ -213,11 +231,8 @@ impl Site {
     fn processes(&self) -> Vec<Process> {
         let mark = self.path.to_str().expect("a UTF-8 path");
         let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            if let Some(process) = Process::read(pid)
-                && process.arguments.iter().any(|argument| argument.contains(mark))
-            {
+        for process in pids().filter_map(Process::read) {
+            if process.arguments.iter().any(|argument| argument.contains(mark)) {
                 found.push(process);
             }
         }
@@ -227,11 +242,13 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        for process in self.processes() {
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-        }
+        let processes = self.processes();
         if std::thread::panicking() {
             self.print_logs();
+            processes.iter().for_each(Process::print);
+        }
+        for process in processes {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         if std::env::var_os("LOGJAM_KEEP_SITES").is_some()
             && let Some(root) = self.root.take()
@@ -266,6 +283,21 @@ pub struct Process {
     pub arguments: Vec<String>,
 }
 
+fn pids() -> impl Iterator<Item = i32> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+nix::ioctl_read_bad!(fionread, nix::libc::FIONREAD, nix::libc::c_int);
+
+/// Bytes that lie in a pipe.
+fn lying(pipe: &fs::File) -> Option<i32> {
+    let mut count = 0;
+    // SAFETY: FIONREAD writes one int (pipe(7)).
+    unsafe { fionread(pipe.as_raw_fd(), &raw mut count) }.ok()?;
+    Some(count)
+}
+
 impl Process {
     fn read(pid: i32) -> Option<Process> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -281,7 +313,32 @@ impl Process {
     }
 
     pub fn is_alive(&self) -> bool {
-        Process::read(self.pid).is_some_and(|now| now.arguments == self.arguments)
+        Process::read(self.pid).is_some_and(|now| now.arguments == self.arguments) || Process::is_dying(self.pid)
+    }
+
+    /// Whether it is a process of logjam whose end has begun: its command line is gone then, while it may still hold pipes and files.
+    fn is_dying(pid: i32) -> bool {
+        let proc = Path::new("/proc").join(pid.to_string());
+        let empty = fs::read(proc.join("cmdline")).is_ok_and(|line| line.is_empty());
+        let ours = || fs::read_to_string(proc.join("comm")).is_ok_and(|name| name.starts_with("logjam"));
+        if !empty || !ours() {
+            return false;
+        }
+        // A zombie holds nothing, once all of its threads are through.
+        let zombie = fs::read_to_string(proc.join("status")).is_ok_and(|status| status.contains("\nState:\tZ"));
+        let threads = fs::read_dir(proc.join("task")).map_or(0, Iterator::count);
+        threads > if zombie { 1 } else { 0 }
+    }
+
+    /// What its threads do, and how much lies in its standard input.
+    fn print(&self) {
+        let proc = Path::new("/proc").join(self.pid.to_string());
+        let input = fs::File::open(proc.join("fd/0")).ok().and_then(|input| lying(&input));
+        eprintln!("---- process {}, child of {}, {input:?} bytes in its standard input", self.pid, self.parent);
+        for thread in fs::read_dir(proc.join("task")).into_iter().flatten().flatten() {
+            let read = |name| fs::read_to_string(thread.path().join(name)).unwrap_or_default().trim().to_owned();
+            eprintln!("{}: {}; {}", read("comm"), read("wchan"), read("syscall"));
+        }
     }
 
     #[track_caller]
