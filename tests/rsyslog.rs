@@ -21,10 +21,10 @@ fn recommended(site: &Site) -> String {
 fn the_shipped_configuration_carries_every_line_into_the_archive_unchanged() {
     let site = Site::new();
     let storm = lines(0, storm_lines());
-    let rsyslogd = start_rsyslogd(&site, &recommended(&site));
+    let rules = recommended(&site);
+    let rsyslogd = start_rsyslogd(&site, &rules);
     rsyslogd.send(&storm.sent);
-    site.wait_for_lines(storm.sent.len());
-    rsyslogd.stop();
+    cases::wait_through_disk(&site, rsyslogd, &rules, storm.sent.len()).stop();
     let archived = site.archived_lines();
     assert_same_lines(&archived, &storm.by_rsyslog);
     println!(

@@ -91,10 +91,10 @@ fn a_storm_that_spills_to_the_disk_arrives_whole_through_two_processes() {
     let site = Site::new();
     let storm = lines(0, storm_lines());
     let small = [("queue.size=\"50000\"", "queue.size=\"10000\"")];
-    let rsyslogd = start_rsyslogd(&site, &recommended(&site, CONFIRM, &small));
+    let rules = recommended(&site, CONFIRM, &small);
+    let rsyslogd = start_rsyslogd(&site, &rules);
     rsyslogd.send(&storm.sent);
-    site.wait_for_lines(storm.sent.len());
-    rsyslogd.stop();
+    cases::wait_through_disk(&site, rsyslogd, &rules, storm.sent.len()).stop();
     assert_left_by_itself(&site);
     assert_same_lines(&site.archived_lines(), &storm.by_rsyslog);
 }

@@ -485,7 +485,8 @@ impl Daemon {
     }
 
     pub fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).expect("the daemon takes connections")
+        // It tells its port a moment before it listens.
+        wait_for("the daemon to take a connection", || TcpStream::connect(("127.0.0.1", self.port)).ok())
     }
 
     /// Sends lines, each with a LF, and returns when the daemon has taken in the last of them: it closes the connection then.

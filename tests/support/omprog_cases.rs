@@ -3,6 +3,7 @@
 
 use crate::daemons::*;
 use nix::sys::signal::Signal;
+use std::time::{Duration, Instant};
 
 /// A way to speak: what is the same on both sides of the pipe.
 #[derive(Clone, Copy)]
@@ -51,6 +52,30 @@ action(type="omprog" binary="{pipe}" {} {settings})
 /// Many workers for the queue of one action: they take small batches, so that all find work.
 pub const TEN_WORKERS: &str = r#"queue.type="LinkedList" queue.size="20000" queue.workerThreads="10" queue.workerThreadMinimumMessages="1"
     queue.dequeueBatchSize="8" queue.timeoutShutdown="30000" queue.timeoutActionCompletion="30000""#;
+
+/// How long nothing has to come until a disk-assisted queue counts as stuck.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Waits until so many lines have come through a queue that goes to the disk. rsyslog 8.2302 may leave what is there
+/// alone until the queue in memory fills up again (rsyslog issue 2646); it comes with the next start.
+#[track_caller]
+pub fn wait_through_disk(site: &Site, mut rsyslogd: Daemon, rules: &str, count: usize) -> Daemon {
+    let (mut tally, mut seen, mut news) = (Tally::default(), 0, Instant::now());
+    wait_within(Duration::from_secs(3600), "all lines, or none for a while", || {
+        let now = tally.lines(&site.path(""));
+        if now > seen {
+            (seen, news) = (now, Instant::now());
+        }
+        (seen >= count || news.elapsed() > STUCK).then_some(())
+    });
+    if seen < count {
+        println!("{} lines stay in the disk queue of rsyslogd: it is started again", count - seen);
+        rsyslogd.stop();
+        rsyslogd = start_rsyslogd(site, rules);
+    }
+    site.wait_for_lines(count);
+    rsyslogd
+}
 
 /// rsyslogd reports a program that it had to kill, that did not answer as it should, or that left otherwise than with
 /// status 0.
