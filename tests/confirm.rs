@@ -350,8 +350,7 @@ fn storm(place: &Place, kills: usize, both: u8, options: &[&str]) -> Storm {
             }
             sent.push(line);
         }
-        guard.store(0, Ordering::SeqCst);
-        if !omprog.is_alive() {
+        if guard.swap(0, Ordering::SeqCst) == 0 {
             // The last kill came after the last answer.
             omprog.child.wait().unwrap();
             omprog = place.start(options);

@@ -161,11 +161,6 @@ impl Omprog {
         self.child.wait().unwrap().code()
     }
 
-    /// Whether the child has not ended.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     /// The guard.
     pub fn guard(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
