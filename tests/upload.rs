@@ -897,6 +897,25 @@ fn a_directory_on_a_full_disk_takes_nothing_half_and_everything_later() {
 }
 
 #[test]
+fn an_unfinished_object_that_is_cleared_away_before_it_is_locked_is_begun_again() {
+    let shelf = Shelf::new();
+    let private = shelf.spool.beside("store/.logjam");
+    // The moment between its making and its lock, made long.
+    let slow = "exec strace -f -o /dev/null -e trace=fchmod -e inject=fchmod:delay_enter=700000 \"$@\"";
+    let first = Running::start(shell(slow, shelf.arguments()));
+    first.until("its file is there", || !names(&private).is_empty());
+    // One that begins clears up before it stores what is its own.
+    shelf.spool.write(&format!("archive/{}", name("a", 1)), "another");
+    let second = Running::start(logjam(shelf.arguments()));
+    second.until("it is through", || shelf.stored().contains(&key("a", 1)));
+    for running in [first, second] {
+        running.end().code_is(0);
+    }
+    assert_eq!(shelf.stored(), [key("a", 1), KEY.to_owned()]);
+    assert_eq!(fs::read(shelf.spool.beside("store").join(KEY)).unwrap(), b"ours");
+}
+
+#[test]
 fn two_uploaders_to_one_directory_store_each_archive_once() {
     let shelf = Shelf::new();
     for minute in 0..40 {

@@ -52,12 +52,17 @@ impl Directory {
         if !self.cleared.swap(true, Ordering::Relaxed) {
             self.clear(&private)?;
         }
+        let busy = || Error::retry("create", to.display(), Kind::Busy, "another process is storing it");
         if self.fs.stat(&work)?.is_some() && locked(&*self.fs, &work, self.fs.open(&work))?.is_none() {
-            return Err(Error::retry("create", to.display(), Kind::Busy, "another process is storing it"));
+            return Err(busy());
         }
         self.fs.remove(&work)?;
-        let file = self.fs.create(&work)?;
-        file.try_lock()?;
+        let created = match self.fs.create(&work) {
+            Err(e) if e.kind == Kind::Exists => return Err(busy()),
+            created => created,
+        };
+        // Who clears up may have found it without a lock.
+        let file = locked(&*self.fs, &work, created)?.ok_or_else(busy)?;
         let done = self.fill(&*file, body).and_then(|()| publish(&*self.fs, &*file, &work, &to));
         self.fs.remove(&work)?;
         done.map(|()| Stored::default())

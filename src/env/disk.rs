@@ -39,7 +39,7 @@ pub fn adopted(fd: std::os::fd::OwnedFd, path: &Path) -> Arc<dyn File> {
     Arc::new(Opened { file: fd.into(), path: path.display().to_string(), at_end: AtomicBool::new(false) })
 }
 
-fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Arc<dyn File>> {
+fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Opened> {
     // Without O_NONBLOCK the open of a pipe that somebody put there would wait for its writer.
     let file = options
         .read(true)
@@ -51,24 +51,25 @@ fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Arc<
     if !kind.is_file() {
         return Err(Error::stop(op, path.display(), Kind::Denied, "not a regular file"));
     }
-    Ok(Arc::new(Opened { file, path: path.display().to_string(), at_end: AtomicBool::new(false) }))
+    Ok(Opened { file, path: path.display().to_string(), at_end: AtomicBool::new(false) })
 }
 
 impl Fs for Disk {
     fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
         let file = open("create", path, OpenOptions::new().write(true).create_new(true))?;
-        // The mode is a promise; the umask that the daemon happens to have is not.
+        // The mode is a promise; the umask that the daemon happens to have is not. By the file, not by its name: that may
+        // be another one's by now.
         let mode = std::fs::Permissions::from_mode(FILE_MODE);
-        std::fs::set_permissions(path, mode).map_err(|e| failed("chmod", path, &e))?;
-        Ok(file)
+        file.file.set_permissions(mode).map_err(|e| failed("chmod", path, &e))?;
+        Ok(Arc::new(file))
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
-        open("open", path, OpenOptions::new().write(true))
+        Ok(Arc::new(open("open", path, OpenOptions::new().write(true))?))
     }
 
     fn open_read(&self, path: &Path) -> Result<Arc<dyn File>> {
-        open("open", path, &mut OpenOptions::new())
+        Ok(Arc::new(open("open", path, &mut OpenOptions::new())?))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<Entry>> {

@@ -173,14 +173,12 @@ fn create(env: &Env, layout: &Layout, name: &LogName) -> Result<Option<Arc<dyn F
         return Ok(None);
     }
     let path = layout.hour(name);
-    let file = match env.fs.create(&path) {
+    let created = match env.fs.create(&path) {
         Err(e) if e.kind == Kind::Exists => return Ok(None),
-        other => other?,
+        created => created,
     };
-    if !file.try_lock()? {
-        // A process that starts this instant took the empty file over: it is that one's now.
-        return Ok(None);
-    }
+    // A process that starts this instant may have taken the empty file over, or away.
+    let Some(file) = locked(&*env.fs, &path, created)? else { return Ok(None) };
     if used(env, layout, name)? {
         env.fs.remove(&path)?;
         return Ok(None);
