@@ -324,14 +324,12 @@ impl MemFs {
             state.change(parent, name, node, true);
             state.sync_dir(parent);
         }
-        Arc::new(Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            power,
-            clock,
-            mistake,
-            memory: Mutex::default(),
-            room: Mutex::default(),
-        })))
+        Self::of(state, power, clock, mistake)
+    }
+
+    fn of(state: State, power: Arc<Power>, clock: Arc<Manual>, mistake: Mistake) -> Arc<Self> {
+        let (state, memory, room) = (Mutex::new(state), Mutex::default(), Mutex::default());
+        Arc::new(Self(Arc::new(Shared { state, power, clock, mistake, memory, room })))
     }
 
     /// The disk is full after so many appends, or has room again.
@@ -349,14 +347,7 @@ impl MemFs {
     pub fn after(&self, how: Survivor, power: Arc<Power>, clock: Arc<Manual>) -> Arc<Self> {
         let mistake = self.0.mistake;
         let state = self.0.lock().after(how, &self.0.memory.lock().unwrap(), mistake);
-        Arc::new(Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            power,
-            clock,
-            mistake,
-            memory: Mutex::default(),
-            room: Mutex::default(),
-        })))
+        Self::of(state, power, clock, mistake)
     }
 
     /// Every file below a directory with its content, as the cache has it; nothing is counted.
