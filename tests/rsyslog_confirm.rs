@@ -700,6 +700,9 @@ fn hung(file: &str) -> Found {
     let count = 3000;
     rsyslogd.send((0..100).map(sent));
     site.wait_for_lines(100);
+    // Not with the lock of the identities in its hands: the others would wait for it, as is right, but for ever.
+    let worker = site.worker();
+    wait_for("the worker to wait for the next line", || worker.reads().then_some(()));
     let old = site.children();
     old.iter().for_each(|process| process.signal(Signal::SIGSTOP));
     rsyslogd.send((100..count).map(sent));

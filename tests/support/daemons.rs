@@ -316,6 +316,15 @@ impl Process {
         Process::read(self.pid).is_some_and(|now| now.arguments == self.arguments) || Process::is_dying(self.pid)
     }
 
+    /// Whether it waits in read(2) for the next message.
+    pub fn reads(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        threads.map(|thread| thread.path()).any(|thread| {
+            let read = |name| fs::read_to_string(thread.join(name)).unwrap_or_default();
+            read("comm").trim() == "dialogue" && read("syscall").starts_with(&format!("{} ", nix::libc::SYS_read))
+        })
+    }
+
     /// Whether it is a process of logjam whose end has begun: its command line is gone then, while it may still hold pipes and files.
     fn is_dying(pid: i32) -> bool {
         let proc = Path::new("/proc").join(pid.to_string());
