@@ -175,6 +175,21 @@ fn read_some(omprog: &mut Omprog) -> Option<String> {
 }
 
 #[test]
+fn a_message_waits_with_dots_while_another_hangs_with_the_lock_of_the_identities() {
+    let place = Place::new();
+    let mut omprog = place.start(&["--id"]);
+    omprog.say(b"1 a\n", OK);
+    let lock = std::fs::File::open(place.dir().join(".logjam/id/.lock")).unwrap();
+    lock.lock().unwrap();
+    omprog.write(b"2 b\n");
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    lock.unlock().unwrap();
+    assert_eq!(omprog.reply().as_deref(), Some(OK));
+    assert_eq!(omprog.end(), Some(0));
+    assert_eq!(place.stored_text(), b"a\nb\n");
+}
+
+#[test]
 fn a_start_that_cannot_succeed_says_error_or_holds_with_dots() {
     let place = Place::new();
     std::fs::remove_dir(place.dir()).unwrap();

@@ -137,7 +137,10 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn once(&mut self, signals: &Signals, bell: &Bell) {
         let due = self.store.tick().unwrap_or(WATCH);
-        self.store.room().allows(0);
+        // Not while a message is being kept, however long that takes: dots are due.
+        if let Ok(mut room) = self.store.room.try_lock() {
+            room.allows(0);
+        }
         self.pulse.keep_alive(self.env.clock.steady());
         let Some(asked) = signals.wait_with(bell, due.min(WATCH)) else { return };
         match asked {
