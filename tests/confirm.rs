@@ -183,6 +183,10 @@ fn a_message_waits_with_dots_while_another_hangs_with_the_lock_of_the_identities
     lock.lock().unwrap();
     omprog.write(b"2 b\n");
     assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    // Also while it is asked for what it can't do at once.
+    kill(omprog.guard(), Signal::SIGUSR1).unwrap();
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
+    assert_eq!(read_some(&mut omprog).as_deref(), Some("."));
     lock.unlock().unwrap();
     assert_eq!(omprog.reply().as_deref(), Some(OK));
     assert_eq!(omprog.end(), Some(0));

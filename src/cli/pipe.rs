@@ -244,8 +244,8 @@ fn wait_for_mend(input: &Input, signals: &Signals, log: &LogFile, e: &Error, con
 /// Waits a while without reading. Lines in the pipe would be lost with this process: while there are any it goes on,
 /// whatever is asked of it; without any it leaves when its writer has, or when a signal asks it to.
 fn holds_on(input: &Input, signals: &Signals, confirms: bool) -> Result<bool> {
-    if confirms {
-        Replies::early()?.dot();
+    if confirms && let Ok(mut replies) = Replies::early() {
+        replies.dot();
     }
     let ready = input.wait_writer_gone(Some(signals), HOLD_RETRY)?;
     let asked = ready.signal && signals.next() == Some(Asked::Leave);

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// The longest sleep of the thread that watches: dots and the clock are looked at that often.
 const WATCH: Duration = Duration::from_millis(500);
+/// How soon it is tried again to end a file while a message was being kept.
+const SOON: Duration = Duration::from_millis(20);
 /// How soon a message that could not be kept is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -70,7 +72,14 @@ impl Speech {
         let session = Arc::clone(&self.session);
         let store = input.again().map(|input| {
             let (spool, room) = (Mutex::new(Some(spool)), Mutex::new(room));
-            Arc::new(Store { env: env.clone(), input, spool, room, leaving: AtomicBool::new(false) })
+            Arc::new(Store {
+                env: env.clone(),
+                input,
+                spool,
+                room,
+                leaving: AtomicBool::new(false),
+                ending: AtomicBool::new(false),
+            })
         });
         let store = match store {
             Ok(store) => store,
@@ -114,7 +123,11 @@ impl Speech {
             let over = thread.is_finished();
             let done = done.lock().unwrap_or_else(PoisonError::into_inner).take();
             match done {
-                Some(read) => return read,
+                Some(read) => {
+                    // What was asked for last.
+                    store.tick();
+                    return read;
+                }
                 None if over => {
                     return Err(Error::stop("run", "the dialogue", Kind::Other, "its thread has panicked"));
                 }
@@ -136,7 +149,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     fn once(&mut self, signals: &Signals, bell: &Bell) {
-        let due = self.store.tick().unwrap_or(WATCH);
+        let due = self.store.tick().unwrap_or(if self.store.ending() { SOON } else { WATCH });
         // Not while a message is being kept, however long that takes: dots are due.
         if let Ok(mut room) = self.store.room.try_lock() {
             room.allows(0);
@@ -144,7 +157,7 @@ impl Watch<'_> {
         self.pulse.keep_alive(self.env.clock.steady());
         let Some(asked) = signals.wait_with(bell, due.min(WATCH)) else { return };
         match asked {
-            Asked::EndFile => self.store.end_soon(),
+            Asked::EndFile => self.store.ending.store(true, Ordering::Relaxed),
             Asked::Reopen => self.log.reopen(),
             Asked::Leave => {
                 tracing::info!("asked to leave: draining the input first");
@@ -174,6 +187,8 @@ struct Store {
     room: Mutex<Room>,
     /// It was asked to leave.
     leaving: AtomicBool,
+    /// It was asked to end the open file.
+    ending: AtomicBool,
 }
 
 impl Store {
@@ -185,7 +200,8 @@ impl Store {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends what is due; how long until more is. Not while a message is being kept: that looks at the time itself.
+    /// Ends what is due or was asked for; how long until more is. Not while a message is being kept: that looks at the time
+    /// itself, and dots are due meanwhile.
     fn tick(&self) -> Option<Duration> {
         let mut spool = match self.spool.try_lock() {
             Ok(spool) => spool,
@@ -193,14 +209,15 @@ impl Store {
             Err(TryLockError::WouldBlock) => return None,
         };
         let spool = spool.as_mut()?;
+        if self.ending.swap(false, Ordering::Relaxed) {
+            spool.end_soon(Ended::Signal);
+        }
         spool.tick();
         spool.due()
     }
 
-    fn end_soon(&self) {
-        if let Some(spool) = &mut *self.spool() {
-            spool.end_soon(Ended::Signal);
-        }
+    fn ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Tries once to keep a message. `None`: not now.
