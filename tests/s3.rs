@@ -6,6 +6,8 @@
 mod clones;
 #[path = "s3/faults.rs"]
 mod faults;
+#[path = "s3/objects.rs"]
+mod objects;
 #[path = "support/s3.rs"]
 mod server;
 #[path = "s3/settings.rs"]
@@ -13,6 +15,7 @@ mod settings;
 #[path = "s3/wire.rs"]
 mod wire;
 
+use logjam::env::checksum;
 use logjam::env::disk::Disk;
 use logjam::env::fs::Fs;
 use logjam::env::s3::{Options, S3};
@@ -108,15 +111,28 @@ async fn store(s3: &S3, key: &str, data: &[u8]) -> Result<logjam::env::store::St
     s3.create(key, body(dir.path(), data), GZIP).await
 }
 
-/// Stores an object in parts of 5 MiB.
-async fn store_in_parts(s3: &S3, key: &str, data: &[u8]) -> Result<logjam::env::store::Stored> {
+/// Sends parts of 5 MiB: the upload and what is to complete it.
+async fn send_parts(s3: &S3, key: &str, data: &[u8]) -> Result<(String, Vec<Part>)> {
     let dir = tempfile::tempdir().unwrap();
     let upload = s3.begin(key, GZIP).await?;
     let mut parts: Vec<Part> = Vec::new();
     for (index, piece) in data.chunks(5 * MIB).enumerate() {
-        parts.push(s3.send(key, &upload, index as i32 + 1, body(dir.path(), piece)).await?);
+        let at = (index * 5 * MIB) as u64;
+        let part = s3.send(key, &upload, index as i32 + 1, at, body(dir.path(), piece)).await?;
+        assert_eq!(part.crc, crc(piece));
+        parts.push(part);
     }
-    s3.complete(key, &upload, &parts).await
+    Ok((upload, parts))
+}
+
+/// Stores an object in parts of 5 MiB.
+async fn store_in_parts(s3: &S3, key: &str, data: &[u8]) -> Result<logjam::env::store::Stored> {
+    let (upload, parts) = send_parts(s3, key, data).await?;
+    s3.complete(key, &upload, &parts, &crc(data)).await
+}
+
+fn crc(data: &[u8]) -> String {
+    checksum::encode(checksum::of(data))
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> (Class, Kind) {
@@ -210,12 +226,12 @@ fn parts_in_any_order_sent_twice_and_by_another_process_make_one_verified_object
             let part = |index: usize| body(dir.path(), data.chunks(5 * MIB).nth(index).unwrap());
             let (s3, other) = (S3::new(options(&server)), S3::new(options(&server)));
             let upload = s3.begin("k", GZIP).await.unwrap();
-            let third = s3.send("k", &upload, 3, part(2)).await.unwrap();
-            s3.send("k", &upload, 1, part(1)).await.unwrap();
-            let first = other.send("k", &upload, 1, part(0)).await.unwrap();
-            let second = other.send("k", &upload, 2, part(1)).await.unwrap();
+            let third = s3.send("k", &upload, 3, 10 << 20, part(2)).await.unwrap();
+            s3.send("k", &upload, 1, 0, part(1)).await.unwrap();
+            let first = other.send("k", &upload, 1, 0, part(0)).await.unwrap();
+            let second = other.send("k", &upload, 2, 5 << 20, part(1)).await.unwrap();
             assert!([&first, &second, &third].iter().all(|part| part.checksum.is_some()));
-            let stored = other.complete("k", &upload, &[first, second, third]).await.unwrap();
+            let stored = other.complete("k", &upload, &[first, second, third], &crc(&data)).await.unwrap();
             let object = server.object("logs", "k").unwrap();
             assert!(object.data() == data);
             assert_eq!(stored.checksum.unwrap(), format!("CRC64NVME:{}", object.checksum.unwrap()));

@@ -2,6 +2,7 @@
 //! try, in this life or another, goes on from there: nothing is paid for twice, and nothing is left open.
 
 use super::Archive;
+use crate::env::checksum;
 use crate::env::fs::{File, append_all, read_whole};
 use crate::env::store::{Body, Multipart, Part, Store, Stored};
 use crate::error::{Error, Kind, Result};
@@ -38,7 +39,10 @@ pub(super) async fn send(
     let journal = archive.env.fs.open(&path)?;
     let sent = send_parts(parts, &upload, done, &*journal, &body).await;
     let stored = match sent {
-        Ok(all) => parts.complete(key, &upload.upload, &all).await,
+        Ok(all) => match whole(&all, &upload) {
+            Ok(crc) => parts.complete(key, &upload.upload, &all, &crc).await,
+            Err(e) => Err(e),
+        },
         Err(e) => Err(e),
     };
     match stored {
@@ -152,7 +156,7 @@ async fn send_parts(
         let offset = u64::from(number.unsigned_abs() - 1) * upload.part_size;
         let len = upload.part_size.min(body.len - offset);
         let range = Body { file: Arc::clone(&body.file), offset: body.offset + offset, len };
-        parts.send(&upload.key, &upload.upload, number, range)
+        parts.send(&upload.key, &upload.upload, number, offset, range)
     });
     let mut sending = sending.buffer_unordered(parts.concurrency());
     while let Some(part) = sending.next().await {
@@ -164,6 +168,16 @@ async fn send_parts(
     done.sort_by_key(|part| part.number);
     done.dedup_by_key(|part| part.number);
     Ok(done)
+}
+
+/// The checksum of the whole archive, of those of its parts.
+fn whole(parts: &[Part], upload: &Upload) -> Result<String> {
+    let begin = |part: &Part| u64::from(part.number.unsigned_abs().saturating_sub(1)) * upload.part_size;
+    let len = |part: &Part| upload.part_size.min(upload.bytes.saturating_sub(begin(part)));
+    let crcs: Vec<_> = parts.iter().map(|part| (&part.crc, len(part))).collect();
+    let damaged =
+        || Error::retry("read", "the journal of an upload", Kind::NotFound, "a checksum in it makes no sense");
+    checksum::combine(&crcs).ok_or_else(damaged)
 }
 
 #[cfg(test)]

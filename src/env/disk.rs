@@ -86,7 +86,8 @@ impl Fs for Disk {
     fn stat(&self, path: &Path) -> Result<Option<Entry>> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(entry(path, &meta))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // Below what is no directory nothing stands either.
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(failed("stat", path, &e)),
         }
     }
@@ -109,6 +110,10 @@ impl Fs for Disk {
 
     fn link(&self, from: &Path, to: &Path) -> Result<()> {
         std::fs::hard_link(from, to).map_err(|e| failed("link", to, &e))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        std::fs::rename(from, to).map_err(|e| failed("rename", to, &e))
     }
 
     fn remove(&self, path: &Path) -> Result<()> {

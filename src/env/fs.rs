@@ -64,6 +64,9 @@ pub trait Fs: Send + Sync {
     fn make_dir(&self, path: &Path) -> Result<bool>;
     /// Gives a file another name; [`Kind::Exists`] if the name is taken.
     fn link(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Moves a file to a name in one step (rename(2)): whatever file had the name loses it, and at no moment does nothing
+    /// stand there. Only for what is replaced in a store; everything else gets its final name by [`publish`].
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Takes a name away; one that is not there is success.
     fn remove(&self, path: &Path) -> Result<()>;
     /// Makes the names in a directory durable.

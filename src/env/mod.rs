@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "these are the doors")]
 
+pub mod checksum;
 pub mod clock;
 pub mod directory;
 pub mod disk;

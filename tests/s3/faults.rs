@@ -23,7 +23,7 @@ fn content_that_changes_on_its_way_is_refused_by_the_server() {
             let e = s3.create("k", rotting.clone(), GZIP).await.unwrap_err();
             assert_eq!((e.class, e.cause.contains("BadDigest")), (Class::Retry, true), "{e}");
             let upload = s3.begin("k", GZIP).await.unwrap();
-            assert_eq!(kind(s3.send("k", &upload, 1, rotting).await).0, Class::Retry);
+            assert_eq!(kind(s3.send("k", &upload, 1, 0, rotting).await).0, Class::Retry);
             assert!(server.keys("logs").is_empty());
         }
     });
@@ -48,12 +48,12 @@ fn an_upload_that_is_gone_is_told_apart_and_may_be_given_up_again() {
         let s3 = S3::new(options(&server));
         let dir = tempfile::tempdir().unwrap();
         let upload = s3.begin("k", GZIP).await.unwrap();
-        let part = s3.send("k", &upload, 1, body(dir.path(), b"x")).await.unwrap();
+        let part = s3.send("k", &upload, 1, 0, body(dir.path(), b"x")).await.unwrap();
         s3.abort("k", &upload).await.unwrap();
         s3.abort("k", &upload).await.unwrap();
         assert!(server.open_uploads().is_empty());
-        assert_eq!(kind(s3.send("k", &upload, 2, body(dir.path(), b"x")).await).1, Kind::NotFound);
-        assert_eq!(kind(s3.complete("k", &upload, &[part]).await).1, Kind::NotFound);
+        assert_eq!(kind(s3.send("k", &upload, 2, 1, body(dir.path(), b"x")).await).1, Kind::NotFound);
+        assert_eq!(kind(s3.complete("k", &upload, &[part], &crc(b"x")).await).1, Kind::NotFound);
     });
 }
 

@@ -57,7 +57,7 @@ fn the_test_server_lists_objects_uploads_and_parts_in_pages() {
         let ours = S3::new(options(&server));
         let upload = ours.begin("d", GZIP).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        ours.send("d", &upload, 7, body(dir.path(), b"part")).await.unwrap();
+        ours.send("d", &upload, 7, 0, body(dir.path(), b"part")).await.unwrap();
         let uploads = s3.list_multipart_uploads().bucket("logs").send().await.unwrap();
         assert_eq!(uploads.uploads()[0].upload_id(), Some(upload.as_str()));
         let parts = s3.list_parts().bucket("logs").key("d").upload_id(&upload).send().await.unwrap();

@@ -319,7 +319,7 @@ impl Machine {
         let clock = Manual::new(now.parse().unwrap(), Arc::clone(&power));
         Self {
             fs: MemFs::new(dirs, Arc::clone(&power), Arc::clone(&clock), mistake),
-            bucket: Bucket::new(parts, Arc::clone(&power), mistake),
+            bucket: Bucket::new(parts, Arc::clone(&power), Arc::clone(&clock), mistake),
             clock,
             power,
             mistake,
@@ -333,7 +333,7 @@ impl Machine {
         let clock = Manual::new(now, Arc::clone(&power));
         Self {
             fs: self.fs.after(how, Arc::clone(&power), Arc::clone(&clock)),
-            bucket: self.bucket.after(Arc::clone(&power)),
+            bucket: self.bucket.after(Arc::clone(&power), Arc::clone(&clock)),
             clock,
             power,
             mistake: self.mistake,

@@ -263,6 +263,16 @@ impl S3Server {
         self.shared.buckets.put(bucket, key, data);
     }
 
+    /// Says from now on another checksum of an object than its own; one with a dash is that of its parts' checksums.
+    pub fn set_checksum(&self, bucket: &str, key: &str, checksum: &str) {
+        self.shared.buckets.set_checksum(bucket, key, checksum);
+    }
+
+    /// How many entries an answer to a listing has at most.
+    pub fn set_page(&self, most: usize) {
+        self.shared.buckets.page.store(most, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Removes an object without a request.
     pub fn remove_object(&self, bucket: &str, key: &str) {
         self.shared.buckets.remove(bucket, key);

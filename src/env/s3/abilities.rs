@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Ways {
     /// With a checksum that the server verifies and keeps.
     pub checksum: bool,
-    /// With `If-None-Match: *`.
+    /// With `If-None-Match: *` or `If-Match`.
     pub condition: bool,
 }
 
@@ -32,7 +32,7 @@ impl Default for Abilities {
 
 const LOST_CHECKSUM: &str = "its checksums are not known there, so uploads are protected by Content-MD5 only \
                              and the stored objects carry no checksum";
-const LOST_CONDITION: &str = "conditional writes (If-None-Match) are not known there, so a look before each upload takes \
+const LOST_CONDITION: &str = "conditional writes (If-None-Match, If-Match) are not known there, so a look before each upload takes \
                               their place, and two hosts that store the same key at the same moment may overwrite each other";
 
 impl Abilities {

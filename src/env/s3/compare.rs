@@ -5,27 +5,15 @@ use super::body::read_exact;
 use super::errors::Fault;
 use crate::env::store::Body;
 use crate::error::{Error, Kind};
-use aws_sdk_s3::Client;
-use std::time::Duration;
 
 impl S3 {
     pub(super) async fn compare(&self, key: &str, body: &Body) -> Result<bool, Fault> {
-        let get = |client: Client| {
-            let request = client.get_object().bucket(&self.options.bucket).key(key).customize();
-            // The time limit is that of the answer's head: the content is waited for piece by piece, below.
-            request.config_override(self.limits(0, Duration::ZERO)).send()
-        };
-        let output = self.call(None, get).await?;
-        if output.content_length != i64::try_from(body.len).ok() {
+        let (len, mut content) = self.pieces(key).await?;
+        if len != Some(body.len) {
             return Ok(false);
         }
-        let mut content = output.body;
         let mut done = 0;
-        loop {
-            let piece = tokio::time::timeout(self.options.patience, content.next());
-            let piece = piece.await.map_err(|_| Fault::Lost("the object's content stopped coming".to_owned()))?;
-            let Some(piece) = piece else { return Ok(done == body.len) };
-            let piece = piece.map_err(|e| Fault::Lost(format!("the object's content broke off: {e}")))?;
+        while let Some(piece) = content.next().await? {
             let end = done + piece.len() as u64;
             if end > body.len {
                 return Ok(false);
@@ -40,5 +28,6 @@ impl S3 {
             }
             done = end;
         }
+        Ok(done == body.len)
     }
 }

@@ -3,17 +3,17 @@
 
 use super::bandwidth::PIECE;
 use super::errors::Fault;
+use crate::env::checksum::{Running, encode};
 use crate::env::store::Body;
 use crate::error::{Error, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crc_fast::CrcAlgorithm::Crc64Nvme;
 use md5::Digest;
 
-/// Which checksums to take.
+/// Which checksums to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// CRC-64/NVME, which S3 verifies and keeps with the object.
+    /// CRC-64/NVME, which S3 verifies and keeps with the object. It is taken also where it is not sent.
     pub crc: bool,
     /// MD5, which every server verifies.
     pub md5: bool,
@@ -23,8 +23,10 @@ pub struct Wanted {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digests {
     /// CRC-64/NVME.
-    pub crc: Option<String>,
-    /// MD5.
+    pub crc: String,
+    /// The same, if it is sent.
+    pub checksum: Option<String>,
+    /// MD5, if it is sent.
     pub md5: Option<String>,
 }
 
@@ -38,26 +40,15 @@ pub async fn of(body: &Body, wanted: Wanted) -> Result<Digests, Fault> {
 }
 
 fn read(body: &Body, wanted: Wanted) -> crate::error::Result<Digests> {
-    let mut crc = wanted.crc.then(|| crc_fast::Digest::new(Crc64Nvme));
+    let mut crc = Running::default();
     let mut md5 = wanted.md5.then(md5::Md5::new);
-    let mut buffer = vec![0; usize::try_from(body.len).unwrap_or(PIECE).clamp(1, PIECE)];
-    let mut done = 0;
-    while done < body.len {
-        let most = usize::try_from(body.len - done).unwrap_or(PIECE).min(buffer.len());
-        let n = body.file.read_at(&mut buffer[..most], body.offset + done)?;
-        if n == 0 {
-            return Err(Error::retry("read", "the file to store", Kind::Other, "it ended early"));
-        }
-        if let Some(crc) = &mut crc {
-            crc.update(&buffer[..n]);
-        }
+    body.each(PIECE, |piece| {
+        crc.update(piece);
         if let Some(md5) = &mut md5 {
-            md5.update(&buffer[..n]);
+            md5.update(piece);
         }
-        done += n as u64;
-    }
-    Ok(Digests {
-        crc: crc.map(|crc| STANDARD.encode(crc.finalize().to_be_bytes())),
-        md5: md5.map(|md5| STANDARD.encode(md5.finalize())),
-    })
+        Ok(true)
+    })?;
+    let crc = encode(crc.value());
+    Ok(Digests { checksum: wanted.crc.then(|| crc.clone()), crc, md5: md5.map(|md5| STANDARD.encode(md5.finalize())) })
 }

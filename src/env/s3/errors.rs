@@ -121,7 +121,10 @@ impl Fault {
 
     /// Whether the server may simply not know something that S3 knows.
     pub fn smells_of_a_clone(&self) -> bool {
-        const WORDS: [&str; 6] = ["checksum", "trailer", "if-none-match", "not implemented", "unsupported", "header"];
+        const WORDS: [&str; 7] =
+            ["checksum", "trailer", "if-none-match", "if-match", "not implemented", "unsupported", "header"];
+        // It knows checksums, and this one is wrong.
+        const WRONG: [&str; 2] = ["BadDigest", "XAmzContentChecksumMismatch"];
         const CODES: [&str; 10] = [
             "InvalidRequest",
             "InvalidArgument",
@@ -141,6 +144,7 @@ impl Fault {
         }
         let message = answer.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         answer.status == 400
+            && code.is_none_or(|code| !WRONG.contains(&code))
             && (code.is_none_or(|code| CODES.contains(&code)) || WORDS.iter().any(|word| message.contains(word)))
     }
 
@@ -161,11 +165,12 @@ impl S3 {
     }
 }
 
-const POLICY: &str =
-    "the rights needed are s3:PutObject and s3:AbortMultipartUpload on the keys, and s3:GetObject to compare";
+const POLICY: &str = "the rights needed are s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on the keys, and \
+                      s3:ListBucket and s3:ListBucketMultipartUploads on the bucket (without s3:ListBucket, S3 answers \
+                      so also for a key where nothing stands)";
 
 /// What a fault means to the program.
-fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
+pub(super) fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
     let subject = format!("s3://{bucket}/{key}");
     match fault {
         Fault::Answer(answer) => judge_answer(op, bucket, subject, answer),
@@ -219,9 +224,8 @@ fn judge_answer(op: &'static str, bucket: &str, subject: String, answer: &Answer
         }
         ("NotImplemented", _) | (_, 501) => stop(Kind::Other)
             .mend("the server does not know what the settings ask for: try without --sse, --storage-class and --tag"),
-        ("RequestTimeout" | "BadDigest" | "IncompleteBody" | "InternalError" | "XAmzContentSHA256Mismatch", _) => {
-            retry(Kind::Other)
-        }
+        ("RequestTimeout" | "BadDigest" | "IncompleteBody" | "InternalError", _)
+        | ("XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch", _) => retry(Kind::Other),
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | (_, 404) => stop(Kind::NotFound),
         ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => stop(Kind::Denied).mend(POLICY),
         (_, 400..=499) => stop(Kind::Other),
@@ -334,6 +338,7 @@ mod tests {
         assert!(Fault::answer(501, None, "").smells_of_a_clone());
         assert!(Fault::answer(400, Some("Weird"), "unknown Trailer").smells_of_a_clone());
         assert!(!Fault::answer(403, Some("AccessDenied"), "header").smells_of_a_clone());
+        assert!(!Fault::answer(400, Some("BadDigest"), "the checksum is wrong").smells_of_a_clone());
         assert!(!Fault::answer(412, Some("PreconditionFailed"), "").smells_of_a_clone());
         assert!(!Fault::answer(400, Some("ExpiredToken"), "renew").smells_of_a_clone());
         assert!(!Fault::Lost("reset".to_owned()).smells_of_a_clone());

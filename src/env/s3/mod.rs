@@ -8,6 +8,7 @@
 //! | promise | by | where that is not known |
 //! |---|---|---|
 //! | nothing is overwritten | `If-None-Match: *` | a look (`HEAD`) before each upload |
+//! | only what is known is replaced | `If-Match` | the same |
 //! | the content arrives unchanged | a CRC-64/NVME that the server verifies and keeps | `Content-MD5` |
 //!
 //! Servers other than Amazon's may ignore the condition without a word, so they are always asked with a `HEAD` as well.
@@ -21,8 +22,9 @@ mod errors;
 mod link;
 mod multipart;
 mod put;
+mod read;
 
-use super::store::{Body, Later, Multipart, Part, Store, Stored};
+use super::store::{Body, Content, Found, Later, Listed, Multipart, Part, Store, Stored};
 use abilities::Abilities;
 use bandwidth::Bandwidth;
 use link::Connection;
@@ -116,6 +118,30 @@ impl Store for S3 {
         Box::pin(async move { self.compare(key, &body).await.map_err(|e| self.error("compare", key, &e)) })
     }
 
+    fn look<'a>(&'a self, key: &'a str) -> Later<'a, Option<Found>> {
+        Box::pin(async move { self.found(key).await.map_err(|e| self.error("look at", key, &e)) })
+    }
+
+    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+        Box::pin(async move { self.content(key).await.map_err(|e| self.error("fetch", key, &e)) })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        body: Body,
+        content_type: &'a str,
+        only_if: Option<&'a str>,
+    ) -> Later<'a, Option<String>> {
+        Box::pin(async move {
+            self.put_over(key, &body, content_type, only_if).await.map_err(|e| self.error("replace", key, &e))
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
+        Box::pin(async move { self.listed(prefix, after).await.map_err(|e| self.error("list", prefix, &e)) })
+    }
+
     fn parts(&self) -> Option<&dyn Multipart> {
         Some(self)
     }
@@ -136,15 +162,15 @@ impl Multipart for S3 {
         })
     }
 
-    fn send<'a>(&'a self, key: &'a str, upload: &'a str, number: i32, body: Body) -> Later<'a, Part> {
+    fn send<'a>(&'a self, key: &'a str, upload: &'a str, number: i32, _at: u64, body: Body) -> Later<'a, Part> {
         Box::pin(async move {
             self.send_part(key, upload, number, &body).await.map_err(|e| self.error("send part of", key, &e))
         })
     }
 
-    fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part]) -> Later<'a, Stored> {
+    fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part], crc: &'a str) -> Later<'a, Stored> {
         Box::pin(async move {
-            self.complete_upload(key, upload, parts).await.map_err(|e| self.error("complete upload of", key, &e))
+            self.complete_upload(key, upload, parts, crc).await.map_err(|e| self.error("complete upload of", key, &e))
         })
     }
 
@@ -152,5 +178,9 @@ impl Multipart for S3 {
         Box::pin(
             async move { self.abort_upload(key, upload).await.map_err(|e| self.error("abort upload of", key, &e)) },
         )
+    }
+
+    fn open<'a>(&'a self, key: &'a str) -> Later<'a, Vec<String>> {
+        Box::pin(async move { self.uploads_to(key).await.map_err(|e| self.error("list uploads of", key, &e)) })
     }
 }

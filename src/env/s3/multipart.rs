@@ -4,7 +4,7 @@ use super::S3;
 use super::abilities::Ways;
 use super::body::{Progress, stream};
 use super::errors::Fault;
-use super::put::ALGORITHM;
+use super::put::{ALGORITHM, agrees, is_small};
 use crate::env::store::{Body, Part, Stored};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
@@ -20,6 +20,7 @@ impl S3 {
     }
 
     async fn begin_once(&self, key: &str, content_type: &str, ways: Ways) -> Result<String, Fault> {
+        let small = is_small(content_type, false);
         let send = |client: Client| {
             client
                 .create_multipart_upload()
@@ -30,9 +31,9 @@ impl S3 {
                 .set_checksum_type(ways.checksum.then_some(ChecksumType::FullObject))
                 .set_server_side_encryption(self.sse())
                 .set_ssekms_key_id(self.options.kms_key_id.clone())
-                .set_storage_class(self.storage_class())
+                .set_storage_class(self.storage_class(small))
                 .set_tagging(self.tagging())
-                .set_metadata(self.metadata())
+                .set_metadata(self.metadata(small))
                 .customize()
                 .config_override(self.limits(0, Duration::ZERO))
                 .send()
@@ -57,7 +58,7 @@ impl S3 {
                 .upload_id(upload)
                 .part_number(number)
                 .content_length(i64::try_from(body.len).unwrap_or(i64::MAX))
-                .set_checksum_crc64_nvme(digests.crc.clone())
+                .set_checksum_crc64_nvme(digests.checksum.clone())
                 .set_content_md5(digests.md5.clone())
                 .body(stream(body, self.bandwidth.as_ref(), &progress))
                 .customize()
@@ -67,20 +68,35 @@ impl S3 {
         let output = self.call(Some(&progress), send).await?;
         let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
         let etag = output.e_tag.ok_or_else(|| Fault::Lost("the server gave the part no tag".to_owned()))?;
-        Ok(Part { number, etag, checksum })
+        Ok(Part { number, etag, checksum, crc: digests.crc })
     }
 
-    pub(super) async fn complete_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<Stored, Fault> {
-        self.look(key).await?;
-        let relevant = Ways { checksum: false, condition: true };
-        self.any_way(relevant, |ways| self.complete_once(key, upload, parts, ways)).await
-    }
-
-    async fn complete_once(&self, key: &str, upload: &str, parts: &[Part], ways: Ways) -> Result<Stored, Fault> {
+    pub(super) async fn complete_upload(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: &[Part],
+        crc: &str,
+    ) -> Result<Stored, Fault> {
+        self.must_be_free(key).await?;
         // Checksums of some parts only are worse than none: the server would miss the others.
         let checksums = parts.iter().all(|part| part.checksum.is_some());
+        let relevant = Ways { checksum: checksums, condition: true };
+        let crc = Some(crc).filter(|_| checksums);
+        self.any_way(relevant, |ways| self.complete_once(key, upload, parts, crc, ways)).await
+    }
+
+    /// `crc`: the checksum of the whole, if all parts have one.
+    async fn complete_once(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: &[Part],
+        crc: Option<&str>,
+        ways: Ways,
+    ) -> Result<Stored, Fault> {
         let part = |part: &Part| {
-            let checksum = part.checksum.clone().filter(|_| checksums);
+            let checksum = part.checksum.clone().filter(|_| crc.is_some());
             let done = CompletedPart::builder().part_number(part.number).e_tag(&part.etag);
             done.set_checksum_crc64_nvme(checksum).build()
         };
@@ -91,7 +107,8 @@ impl S3 {
                 .bucket(&self.options.bucket)
                 .key(key)
                 .upload_id(upload)
-                .set_checksum_type(checksums.then_some(ChecksumType::FullObject))
+                .set_checksum_type(crc.map(|_| ChecksumType::FullObject))
+                .set_checksum_crc64_nvme(crc.filter(|_| ways.checksum).map(str::to_owned))
                 .set_if_none_match(ways.condition.then(|| "*".to_owned()))
                 .multipart_upload(list.clone())
                 .customize()
@@ -99,6 +116,9 @@ impl S3 {
                 .send()
         };
         let output = self.call(None, send).await?;
+        if let Some(crc) = crc {
+            agrees(crc, output.checksum_crc64_nvme.as_deref())?;
+        }
         let checksum = output.checksum_crc64_nvme.map(|value| format!("{ALGORITHM}:{value}"));
         Ok(Stored { etag: output.e_tag, checksum })
     }
@@ -112,6 +132,29 @@ impl S3 {
             Ok(_) => Ok(()),
             Err(fault) if fault.is_absence() => Ok(()),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// The open uploads to exactly this key.
+    pub(super) async fn uploads_to(&self, key: &str) -> Result<Vec<String>, Fault> {
+        let mut found = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let list = |client: Client| {
+                let request = client.list_multipart_uploads().bucket(&self.options.bucket).prefix(key);
+                let request = request.set_key_marker(key_marker.clone()).set_upload_id_marker(id_marker.clone());
+                request.customize().config_override(self.limits(0, Duration::ZERO)).send()
+            };
+            let output = self.call(None, list).await?;
+            let same =
+                output.uploads.unwrap_or_default().into_iter().filter(|upload| upload.key.as_deref() == Some(key));
+            found.extend(same.filter_map(|upload| upload.upload_id));
+            let next = (output.next_key_marker, output.next_upload_id_marker);
+            // A server that does not go on from the marker would never come to an end.
+            if output.is_truncated != Some(true) || next.0.is_none() || next == (key_marker, id_marker) {
+                return Ok(found);
+            }
+            (key_marker, id_marker) = next;
         }
     }
 }

@@ -15,28 +15,74 @@ use std::time::Duration;
 /// The name of the checksum, in what is written down of an object.
 pub(super) const ALGORITHM: &str = "CRC64NVME";
 
+/// What must hold of the key for an object to take its place.
+#[derive(Clone, Copy, Debug)]
+enum Condition<'a> {
+    /// Nothing stands there.
+    Free,
+    /// The object with this entity tag stands there.
+    Same(&'a str),
+    /// None.
+    Any,
+}
+
 impl S3 {
     pub(super) async fn put(&self, key: &str, body: &Body, content_type: &str) -> Result<Stored, Fault> {
-        self.look(key).await?;
+        self.must_be_free(key).await?;
         let relevant = Ways { checksum: true, condition: true };
-        let attempt = |ways| self.put_once(key, body, content_type, ways);
+        let attempt = |ways| self.put_once(key, body, content_type, Condition::Free, ways);
         self.any_way(relevant, attempt).await
     }
 
-    /// Where another server than Amazon's may ignore the condition: whether something stands at the key.
-    pub(super) async fn look(&self, key: &str) -> Result<(), Fault> {
-        if !self.link().await?.foreign {
-            return Ok(());
+    /// Stores an object whatever stands there, or only if that has the entity tag `only_if`.
+    pub(super) async fn put_over(
+        &self,
+        key: &str,
+        body: &Body,
+        content_type: &str,
+        only_if: Option<&str>,
+    ) -> Result<Option<String>, Fault> {
+        if let Some(etag) = only_if {
+            self.must_be_same(key, etag).await?;
         }
-        let head = |client: aws_sdk_s3::Client| {
-            let request = client.head_object().bucket(&self.options.bucket).key(key).customize();
-            request.config_override(self.limits(0, Duration::ZERO)).send()
-        };
-        match self.call(None, head).await {
-            Ok(_) => Err(Fault::answer(412, Some("PreconditionFailed"), "an object stands at the key already")),
-            // Absent, or not allowed to know, or not known how to look: the upload itself will tell.
-            Err(fault) if (400..500).contains(&fault.status()) && fault.status() != 429 => Ok(()),
-            Err(fault) if fault.status() == 501 => Ok(()),
+        let condition = only_if.map_or(Condition::Any, Condition::Same);
+        let relevant = Ways { checksum: true, condition: only_if.is_some() };
+        let attempt = |ways| self.put_once(key, body, content_type, condition, ways);
+        match self.any_way(relevant, attempt).await {
+            // What was to be replaced is gone.
+            Err(fault) if only_if.is_some() && fault.is_absence() => Err(refusal("nothing stands at the key any more")),
+            stored => stored.map(|stored| stored.etag),
+        }
+    }
+
+    /// Where another server than Amazon's may ignore the condition: whether something stands at the key.
+    pub(super) async fn must_be_free(&self, key: &str) -> Result<(), Fault> {
+        match self.look_first(key).await? {
+            Some(Some(_)) => Err(refusal("an object stands at the key already")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for an object that is to be replaced.
+    async fn must_be_same(&self, key: &str, etag: &str) -> Result<(), Fault> {
+        match self.look_first(key).await? {
+            Some(found) if found.as_deref().map(bare) != Some(bare(etag)) => {
+                Err(refusal("another object stands at the key, or none"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The entity tag of what stands at the key, `Some(None)` for nothing; `None` if it is not known, or not asked for.
+    async fn look_first(&self, key: &str) -> Result<Option<Option<String>>, Fault> {
+        if !self.link().await?.foreign {
+            return Ok(None);
+        }
+        match self.head(key, false).await {
+            Ok(head) => Ok(Some(head.map(|head| head.e_tag.unwrap_or_default()))),
+            // Not allowed to know, or not known how to look: the upload itself will tell.
+            Err(fault) if (400..500).contains(&fault.status()) && fault.status() != 429 => Ok(None),
+            Err(fault) if fault.status() == 501 => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -53,7 +99,20 @@ impl S3 {
         }
     }
 
-    async fn put_once(&self, key: &str, body: &Body, content_type: &str, ways: Ways) -> Result<Stored, Fault> {
+    async fn put_once(
+        &self,
+        key: &str,
+        body: &Body,
+        content_type: &str,
+        condition: Condition<'_>,
+        ways: Ways,
+    ) -> Result<Stored, Fault> {
+        let small = is_small(content_type, !matches!(condition, Condition::Free));
+        let (free, same) = match condition {
+            Condition::Free => (Some("*".to_owned()), None),
+            Condition::Same(etag) => (None, Some(etag.to_owned())),
+            Condition::Any => (None, None),
+        };
         let digests = self.digests(body, ways).await?;
         let progress = Progress::new();
         let send = |client: aws_sdk_s3::Client| {
@@ -63,14 +122,15 @@ impl S3 {
                 .key(key)
                 .content_type(content_type)
                 .content_length(i64::try_from(body.len).unwrap_or(i64::MAX))
-                .set_checksum_crc64_nvme(digests.crc.clone())
+                .set_checksum_crc64_nvme(digests.checksum.clone())
                 .set_content_md5(digests.md5.clone())
-                .set_if_none_match(ways.condition.then(|| "*".to_owned()))
+                .set_if_none_match(free.clone().filter(|_| ways.condition))
+                .set_if_match(same.clone().filter(|_| ways.condition))
                 .set_server_side_encryption(self.sse())
                 .set_ssekms_key_id(self.options.kms_key_id.clone())
-                .set_storage_class(self.storage_class())
+                .set_storage_class(self.storage_class(small))
                 .set_tagging(self.tagging())
-                .set_metadata(self.metadata())
+                .set_metadata(self.metadata(small))
                 .body(stream(body, self.bandwidth.as_ref(), &progress))
                 .customize()
                 .config_override(self.limits(body.len, Duration::ZERO))
@@ -90,13 +150,8 @@ impl S3 {
 
     /// What the server verified, given what it was sent and what it says.
     pub(super) async fn verified(&self, sent: &Digests, echo: Option<String>) -> Result<Option<String>, Fault> {
-        let Some(sent) = &sent.crc else { return Ok(None) };
-        if let Some(echo) = &echo
-            && echo != sent
-        {
-            let text = format!("the server computed the checksum {echo}, and {sent} was sent");
-            return Err(Fault::answer(400, Some("BadDigest"), &text));
-        }
+        let Some(sent) = &sent.checksum else { return Ok(None) };
+        agrees(sent, echo.as_deref())?;
         if self.link().await?.foreign {
             self.abilities.checksum_seen(&self.name, echo.is_some());
         }
@@ -107,13 +162,15 @@ impl S3 {
         self.options.sse.as_deref().map(ServerSideEncryption::from)
     }
 
-    pub(super) fn storage_class(&self) -> Option<StorageClass> {
-        self.options.storage_class.as_deref().map(StorageClass::from)
+    /// That of the settings; a small object has the bucket's standard one: see [`is_small`].
+    pub(super) fn storage_class(&self, small: bool) -> Option<StorageClass> {
+        self.options.storage_class.as_deref().filter(|_| !small).map(StorageClass::from)
     }
 
-    pub(super) fn metadata(&self) -> Option<HashMap<String, String>> {
+    /// That of the settings; a small object has none: see [`is_small`].
+    pub(super) fn metadata(&self, small: bool) -> Option<HashMap<String, String>> {
         let metadata = &self.options.metadata;
-        (!metadata.is_empty()).then(|| metadata.iter().cloned().collect())
+        (!small && !metadata.is_empty()).then(|| metadata.iter().cloned().collect())
     }
 
     /// The tags as a query string.
@@ -121,6 +178,36 @@ impl S3 {
         let pair = |(name, value): &(String, String)| format!("{}={}", escape(name), escape(value));
         let tags: Vec<String> = self.options.tags.iter().map(pair).collect();
         (!tags.is_empty()).then(|| tags.join("&"))
+    }
+}
+
+/// Whether an object is one of the program's own notes beside the archives: JSON, or one that may be replaced. They are small and
+/// short-lived, so they never get `--storage-class` (the cheaper classes charge for a least size and a least time, and some
+/// do not let an object be read at once) nor user metadata, which speaks of archives. Encryption and tags they get: those
+/// are rules of the bucket's owner for all that is in it.
+pub(super) fn is_small(content_type: &str, replaceable: bool) -> bool {
+    replaceable || content_type == "application/json"
+}
+
+/// What a server says that knows conditions.
+fn refusal(message: &str) -> Fault {
+    Fault::answer(412, Some("PreconditionFailed"), message)
+}
+
+/// An entity tag without its quotes, which some servers leave out.
+fn bare(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+/// Whether the checksum that the server says is the one that was sent. One that says nothing does not disagree, nor does one
+/// that says the checksum of the parts' checksums, which has their number behind a dash.
+pub(super) fn agrees(sent: &str, echo: Option<&str>) -> Result<(), Fault> {
+    match echo.filter(|echo| *echo != sent && !echo.contains('-')) {
+        None => Ok(()),
+        Some(echo) => {
+            let text = format!("the server computed the checksum {echo}, and {sent} was sent");
+            Err(Fault::answer(400, Some("BadDigest"), &text))
+        }
     }
 }
 

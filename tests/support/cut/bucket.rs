@@ -1,9 +1,14 @@
 //! The far end: whatever it has acknowledged stays, whoever's power is cut.
 
-use super::{Failure, Mistake, Power};
-use logjam::env::store::{Body, Later, Multipart, Part, Store, Stored};
+use super::{Failure, Manual, Mistake, Power};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use logjam::env::checksum;
+use logjam::env::clock::Clock;
+use logjam::env::store::{Body, Content, Found, Later, Listed, Multipart, Part, Store, Stored};
 use logjam::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 /// Bodies above this are sent in parts, in bytes.
@@ -14,14 +19,42 @@ pub struct Bucket {
     held: Mutex<Held>,
     parts: bool,
     power: Arc<Power>,
+    clock: Arc<Manual>,
     mistake: Mistake,
 }
 
 #[derive(Clone, Default)]
 struct Held {
-    objects: BTreeMap<String, Vec<u8>>,
+    objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
     begun: u64,
+}
+
+#[derive(Clone)]
+struct Object {
+    data: Vec<u8>,
+    modified: DateTime<Utc>,
+}
+
+impl Object {
+    fn etag(&self) -> String {
+        format!("{:016x}", checksum::of(&self.data))
+    }
+
+    fn found(&self) -> Found {
+        let checksum = Some(checksum::encode(checksum::of(&self.data)));
+        Found { len: self.data.len() as u64, etag: Some(self.etag()), modified: self.modified, checksum }
+    }
+}
+
+/// Content that comes in several pieces.
+struct Pieces(Vec<u8>);
+
+impl Content for Pieces {
+    fn next(&mut self) -> Later<'_, Option<Bytes>> {
+        let piece: Vec<u8> = self.0.drain(..self.0.len().div_ceil(2)).collect();
+        Box::pin(async move { Ok((!piece.is_empty()).then(|| piece.into())) })
+    }
 }
 
 #[derive(Clone)]
@@ -31,22 +64,24 @@ struct Upload {
 }
 
 impl Bucket {
-    pub fn new(parts: bool, power: Arc<Power>, mistake: Mistake) -> Arc<Self> {
-        Arc::new(Self { held: Mutex::default(), parts, power, mistake })
+    pub fn new(parts: bool, power: Arc<Power>, clock: Arc<Manual>, mistake: Mistake) -> Arc<Self> {
+        Arc::new(Self { held: Mutex::default(), parts, power, clock, mistake })
     }
 
-    pub fn after(&self, power: Arc<Power>) -> Arc<Self> {
+    pub fn after(&self, power: Arc<Power>, clock: Arc<Manual>) -> Arc<Self> {
         let held = Mutex::new(self.held.lock().unwrap().clone());
-        Arc::new(Self { held, parts: self.parts, power, mistake: self.mistake })
+        Arc::new(Self { held, parts: self.parts, power, clock, mistake: self.mistake })
     }
 
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
-        self.held.lock().unwrap().objects.clone()
+        let held = self.held.lock().unwrap();
+        held.objects.iter().map(|(key, object)| (key.clone(), object.data.clone())).collect()
     }
 
     /// Somebody else's object.
     pub fn put(&self, key: &str, data: &[u8]) {
-        self.held.lock().unwrap().objects.insert(key.to_owned(), data.to_vec());
+        let object = Object { data: data.to_vec(), modified: self.clock.now() };
+        self.held.lock().unwrap().objects.insert(key.to_owned(), object);
     }
 
     /// How many uploads in parts are neither completed nor aborted.
@@ -70,17 +105,25 @@ impl Bucket {
         }
     }
 
-    fn place(&self, held: &mut Held, key: &str, mut data: Vec<u8>) -> Result<Stored> {
+    fn create(&self, held: &mut Held, key: &str, data: Vec<u8>) -> Result<Stored> {
         if held.objects.contains_key(key) && self.mistake != Mistake::StoreOverwrites {
             return Err(Error::stop("put", key, Kind::Exists, "something stands there"));
         }
+        self.place(held, key, data);
+        Ok(Stored { etag: Some("tag".into()), checksum: None })
+    }
+
+    /// Puts an object at a key, whatever stands there: its entity tag.
+    fn place(&self, held: &mut Held, key: &str, mut data: Vec<u8>) -> String {
         if self.mistake == Mistake::StoreTruncates {
             data.truncate(data.len() - 1);
         }
+        let object = Object { data, modified: self.clock.now() };
+        let etag = object.etag();
         if self.mistake != Mistake::StoreForgets {
-            held.objects.insert(key.to_owned(), data);
+            held.objects.insert(key.to_owned(), object);
         }
-        Ok(Stored { etag: Some("tag".into()), checksum: None })
+        etag
     }
 }
 
@@ -108,7 +151,7 @@ impl Store for Bucket {
     fn create<'a>(&'a self, key: &'a str, body: Body, _content_type: &'a str) -> Later<'a, Stored> {
         Box::pin(async move {
             let data = read(&body)?;
-            self.act("put", key, true, |held| self.place(held, key, data))
+            self.act("put", key, true, |held| self.create(held, key, data))
         })
     }
 
@@ -116,8 +159,55 @@ impl Store for Bucket {
         Box::pin(async move {
             let data = read(&body)?;
             self.act("compare", key, false, |held| match held.objects.get(key) {
-                Some(there) => Ok(*there == data || self.mistake == Mistake::StoreSaysSame),
+                Some(there) => Ok(there.data == data || self.mistake == Mistake::StoreSaysSame),
                 None => Err(Error::stop("compare", key, Kind::NotFound, "nothing stands there")),
+            })
+        })
+    }
+
+    fn look<'a>(&'a self, key: &'a str) -> Later<'a, Option<Found>> {
+        Box::pin(async move { self.act("look", key, false, |held| Ok(held.objects.get(key).map(Object::found))) })
+    }
+
+    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+        Box::pin(async move {
+            self.act("fetch", key, false, |held| {
+                let content = |object: &Object| Box::new(Pieces(object.data.clone())) as Box<dyn Content>;
+                Ok(held.objects.get(key).map(|object| (object.found(), content(object))))
+            })
+        })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        body: Body,
+        _content_type: &'a str,
+        only_if: Option<&'a str>,
+    ) -> Later<'a, Option<String>> {
+        Box::pin(async move {
+            let data = read(&body)?;
+            self.act("replace", key, true, |held| {
+                let there = held.objects.get(key).map(Object::etag);
+                if only_if.is_some() && there.as_deref() != only_if {
+                    return Err(Error::stop("replace", key, Kind::Exists, "another object stands there, or none"));
+                }
+                Ok(Some(self.place(held, key, data)))
+            })
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
+        Box::pin(async move {
+            self.act("list", prefix, false, |held| {
+                let behind = (Bound::Excluded(after.unwrap_or_default()), Bound::Unbounded);
+                let found = held.objects.range::<str, _>(behind).filter(|(key, _)| key.starts_with(prefix));
+                let listed = |(key, object): (&String, &Object)| Listed {
+                    key: key.clone(),
+                    len: object.data.len() as u64,
+                    modified: object.modified,
+                };
+                Ok(found.take(1000).map(listed).collect())
             })
         })
     }
@@ -147,19 +237,20 @@ impl Multipart for Bucket {
         })
     }
 
-    fn send<'a>(&'a self, key: &'a str, upload: &'a str, number: i32, body: Body) -> Later<'a, Part> {
+    fn send<'a>(&'a self, key: &'a str, upload: &'a str, number: i32, _at: u64, body: Body) -> Later<'a, Part> {
         Box::pin(async move {
             let data = read(&body)?;
             self.act("send", key, true, |held| {
                 let upload = held.uploads.get_mut(upload).ok_or_else(|| unknown(upload))?;
                 let etag = format!("{:08x}", crc32fast::hash(&data));
+                let crc = checksum::encode(checksum::of(&data));
                 upload.parts.insert(number, data);
-                Ok(Part { number, etag, checksum: None })
+                Ok(Part { number, etag, checksum: None, crc })
             })
         })
     }
 
-    fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part]) -> Later<'a, Stored> {
+    fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part], crc: &'a str) -> Later<'a, Stored> {
         Box::pin(async move {
             self.act("complete", key, true, |held| {
                 let found = held.uploads.get(upload).filter(|found| found.key == key).ok_or_else(|| unknown(upload))?;
@@ -173,7 +264,10 @@ impl Multipart for Bucket {
                         sent.ok_or_else(|| Error::stop("complete", key, Kind::Other, "a part is not what was sent"));
                     data.extend_from_slice(sent?);
                 }
-                let stored = self.place(held, key, data)?;
+                if checksum::encode(checksum::of(&data)) != crc {
+                    return Err(Error::retry("complete", key, Kind::Other, "the checksum is not that of the parts"));
+                }
+                let stored = self.create(held, key, data)?;
                 held.uploads.remove(upload);
                 Ok(stored)
             })
@@ -185,6 +279,15 @@ impl Multipart for Bucket {
             self.act("abort", key, true, |held| {
                 held.uploads.remove(upload);
                 Ok(())
+            })
+        })
+    }
+
+    fn open<'a>(&'a self, key: &'a str) -> Later<'a, Vec<String>> {
+        Box::pin(async move {
+            self.act("list uploads", key, false, |held| {
+                let ours = held.uploads.iter().filter(|(_, upload)| upload.key == key);
+                Ok(ours.map(|(id, _)| id.clone()).collect())
             })
         })
     }

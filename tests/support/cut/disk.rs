@@ -521,6 +521,26 @@ impl Fs for MemFs {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.0.call("rename", &text(to), true)?;
+        let mut state = self.0.lock();
+        let node = state.find(from).ok_or_else(|| refused("rename", &text(from), libc::ENOENT))?;
+        let (dir, name) = state.place("rename", to)?;
+        if let Some(there) = state.find(to) {
+            if there == node {
+                // Two names of one file: rename(2) does nothing.
+                return Ok(());
+            }
+            if state.names(there).is_some() {
+                return Err(refused("rename", &text(to), libc::EISDIR));
+            }
+        }
+        let (from_dir, from_name) = state.place("rename", from)?;
+        state.change(dir, name, node, true);
+        state.change(from_dir, from_name, node, false);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         self.0.call("remove", &text(path), true)?;
         if matches!(self.0.mistake, Mistake::NotRemoved(dir) if lies_in(path, dir)) {

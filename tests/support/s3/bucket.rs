@@ -6,14 +6,14 @@ use crc_fast::CrcAlgorithm::Crc64Nvme;
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::Checksum as _;
-use s3s::dto::Checksum;
+use s3s::dto::{Checksum, ChecksumType};
 use s3s::{S3Result, s3_error};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 /// Headers that this request's server does not know (an extension of the request).
@@ -58,6 +58,12 @@ pub struct Said {
 }
 
 impl Object {
+    /// That of its checksum, if it has one. An object whose checksum holds a dash has that of its parts' checksums.
+    pub(super) fn checksum_type(&self) -> Option<ChecksumType> {
+        let kind = |sum: &String| if sum.contains('-') { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
+        self.checksum.as_ref().map(|sum| kind(sum).to_owned().into())
+    }
+
     /// A reader of its content from an offset.
     pub(super) fn files(&self) -> impl Iterator<Item = (&PathBuf, u64)> {
         self.files.iter().map(|file| (&file.path, file.len))
@@ -126,16 +132,33 @@ impl State {
     }
 }
 
+impl State {
+    /// `If-Match`: refused if another object stands there, and in another way if none does.
+    pub(super) fn must_be_same(&mut self, bucket: &str, key: &str, etag: Option<&str>) -> S3Result<()> {
+        let there = self.bucket(bucket)?.get(key);
+        match (etag, there) {
+            (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist")),
+            (Some(etag), Some(there)) if there.etag != etag => {
+                Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// All buckets of a server.
 pub struct Buckets {
     dir: tempfile::TempDir,
     next: AtomicU64,
+    /// The most entries of one answer to a listing.
+    pub(super) page: AtomicUsize,
     pub(super) state: Mutex<State>,
 }
 
 impl Buckets {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), next: AtomicU64::new(0), state: Mutex::default() }
+        let (next, page) = (AtomicU64::new(0), AtomicUsize::new(1000));
+        Self { dir: tempfile::tempdir().unwrap(), next, page, state: Mutex::default() }
     }
 
     pub fn create(&self, name: &str) {
@@ -151,6 +174,12 @@ impl Buckets {
         saving.write(data);
         let object = assemble(vec![saving.done().0], Said::default(), false, false);
         self.state.lock().unwrap().buckets.get_mut(bucket).unwrap().insert(key.to_owned(), object);
+    }
+
+    /// Says another checksum of an object than its own.
+    pub fn set_checksum(&self, bucket: &str, key: &str, checksum: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.buckets.get_mut(bucket).unwrap().get_mut(key).unwrap().checksum = Some(checksum.to_owned());
     }
 
     pub fn remove(&self, bucket: &str, key: &str) {
@@ -173,6 +202,10 @@ impl Buckets {
             parts: upload.parts.iter().map(|(number, part)| (*number, part.len)).collect(),
         };
         self.state.lock().unwrap().uploads.iter().map(describe).collect()
+    }
+
+    pub(super) fn page(&self) -> usize {
+        self.page.load(Ordering::Relaxed)
     }
 
     /// A place for one more body.

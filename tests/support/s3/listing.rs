@@ -5,10 +5,10 @@ use s3s::dto::*;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input) -> ListObjectsV2Output {
+pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input, page: usize) -> ListObjectsV2Output {
     let prefix = input.prefix.clone().unwrap_or_default();
     let after = input.continuation_token.clone().or(input.start_after.clone()).unwrap_or_default();
-    let most = input.max_keys.unwrap_or(1000).clamp(0, 1000) as usize;
+    let most = (input.max_keys.unwrap_or(1000).max(0) as usize).min(page);
     let (mut contents, mut groups, mut last) = (Vec::new(), Vec::<String>::new(), String::new());
     let mut truncated = false;
     for (key, object) in all.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
@@ -76,10 +76,14 @@ pub fn parts(upload: &Pending, input: ListPartsInput) -> ListPartsOutput {
     }
 }
 
-pub fn uploads(all: &BTreeMap<String, Pending>, input: &ListMultipartUploadsInput) -> ListMultipartUploadsOutput {
+pub fn uploads(
+    all: &BTreeMap<String, Pending>,
+    input: &ListMultipartUploadsInput,
+    page: usize,
+) -> ListMultipartUploadsOutput {
     let prefix = input.prefix.clone().unwrap_or_default();
     let marker = (input.key_marker.clone().unwrap_or_default(), input.upload_id_marker.clone().unwrap_or_default());
-    let most = input.max_uploads.unwrap_or(1000).clamp(1, 1000) as usize;
+    let most = (input.max_uploads.unwrap_or(1000).max(1) as usize).min(page);
     let mut found: Vec<(String, String)> = all
         .iter()
         .filter(|(_, upload)| upload.bucket == input.bucket && upload.key.starts_with(&prefix))

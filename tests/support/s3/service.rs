@@ -87,6 +87,11 @@ impl S3 for Service {
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let condition = req.input.if_none_match.is_some() && knows(&req, "if-none-match");
         let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let expected = match req.input.if_match.take().filter(|_| knows(&req, "if-match")) {
+            Some(ETagCondition::ETag(etag)) => Some(etag.value().to_owned()),
+            Some(ETagCondition::Any) => return Err(s3_error!(NotImplemented, "If-Match: * is not implemented")),
+            None => None,
+        };
         self.0.state.lock().unwrap().must_be_free(&bucket, &key, condition)?;
         let body = req.input.body.take();
         let stored = keep(&self.0, body, &req).await?;
@@ -109,6 +114,7 @@ impl S3 for Service {
         };
         let mut state = self.0.state.lock().unwrap();
         state.must_be_free(&bucket, &key, condition)?;
+        state.must_be_same(&bucket, &key, expected.as_deref())?;
         state.bucket(&bucket)?.insert(key, object);
         Ok(S3Response::new(output))
     }
@@ -125,7 +131,8 @@ impl S3 for Service {
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(object.modified.into()),
             metadata: Some(object.said.metadata.clone().into_iter().collect()),
-            checksum_crc64nvme: req.input.checksum_mode.and(object.checksum.clone()),
+            checksum_crc64nvme: req.input.checksum_mode.clone().and(object.checksum.clone()),
+            checksum_type: req.input.checksum_mode.and(object.checksum_type()),
             ..Default::default()
         }))
     }
@@ -148,7 +155,8 @@ impl S3 for Service {
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(object.modified.into()),
             metadata: Some(object.said.metadata.clone().into_iter().collect()),
-            checksum_crc64nvme: req.input.checksum_mode.and(object.checksum.clone()),
+            checksum_crc64nvme: req.input.checksum_mode.clone().and(object.checksum.clone()),
+            checksum_type: req.input.checksum_mode.and(object.checksum_type()),
             ..Default::default()
         }))
     }
@@ -161,7 +169,7 @@ impl S3 for Service {
     async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
         let mut state = self.0.state.lock().unwrap();
         let objects = state.bucket(&req.input.bucket)?;
-        Ok(S3Response::new(listing::objects(objects, req.input)))
+        Ok(S3Response::new(listing::objects(objects, req.input, self.0.page())))
     }
 
     async fn create_multipart_upload(
@@ -229,6 +237,7 @@ impl S3 for Service {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let condition = req.input.if_none_match.is_some() && knows(&req, "if-none-match");
+        let known = knows(&req, "x-amz-checksum-crc64nvme");
         let input = req.input;
         let mut state = self.0.state.lock().unwrap();
         let upload = state.upload(&input.upload_id, &input.key)?.clone();
@@ -236,11 +245,15 @@ impl S3 for Service {
         let files = chosen(&upload, &named)?;
         state.must_be_free(&input.bucket, &input.key, condition)?;
         let object = assemble(files, upload.said, true, upload.checksummed);
+        let whole = input.checksum_crc64nvme.filter(|_| known);
+        if whole.is_some() && whole != object.checksum {
+            return Err(s3_error!(BadDigest, "The CRC64NVME you specified did not match the calculated checksum."));
+        }
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket.clone()),
             key: Some(input.key.clone()),
             e_tag: Some(ETag::Strong(object.etag.clone())),
-            checksum_type: object.checksum.as_ref().map(|_| ChecksumType::FULL_OBJECT.to_owned().into()),
+            checksum_type: object.checksum_type(),
             checksum_crc64nvme: object.checksum.clone(),
             ..Default::default()
         };
@@ -271,7 +284,7 @@ impl S3 for Service {
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let mut state = self.0.state.lock().unwrap();
         state.bucket(&req.input.bucket)?;
-        Ok(S3Response::new(listing::uploads(&state.uploads, &req.input)))
+        Ok(S3Response::new(listing::uploads(&state.uploads, &req.input, self.0.page())))
     }
 }
 
