@@ -14,6 +14,9 @@ const NAME_LIMIT: usize = 255;
 /// The longest ending that is put behind a name: the token, the codec's ending and the draft's mark.
 const ENDING_ROOM: usize = 64;
 
+/// The shortest time between two checkpoints.
+const LEAST_CHECKPOINT: Duration = Duration::from_secs(1);
+
 /// `--every`: a divisor of one hour, in whole minutes.
 pub fn every(text: &str) -> std::result::Result<Duration, String> {
     let time = duration(text)?;
@@ -88,6 +91,26 @@ pub fn check_names(prefix: &str, suffix: &str) -> Result<()> {
         .mend("take the time, and the words `logjam-compress-duplicate-timestamp`, out of them")),
     }
 }
+
+/// The name of this host, for manifests; empty if it has none.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `--checkpoint`: a duration of at least a second, or `off`.
+pub fn checkpoint(text: &str) -> std::result::Result<Every, String> {
+    if text == "off" {
+        return Ok(Every(None));
+    }
+    match duration(text)? {
+        time if time < LEAST_CHECKPOINT => Err("at least 1s, or off".into()),
+        time => Ok(Every(Some(time))),
+    }
+}
+
+/// How often something is done, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every(pub Option<Duration>);
 
 /// The short host name, as a suffix.
 pub fn short_host_name() -> Result<String> {

@@ -294,6 +294,9 @@ fn kills_all_through_a_run_over_many_files_neither_lose_nor_double_one() {
         assert_eq!(spool.plain(&format!("{}.gz", name(n))), format!("line {n}\n").repeat(1000).into_bytes());
     }
     assert!(!names(&spool.dir()).iter().any(|name| name.ends_with(".log")));
+    // What a dead process was about to write down goes when it is 5 min old.
+    spool.age_drafts(Duration::from_secs(301));
+    run(once(&spool)).code_is(0);
     spool.assert_tidy();
 }
 

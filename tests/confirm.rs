@@ -1,6 +1,8 @@
 //! `logjam pipe --confirm-messages`: what is confirmed is kept, once, whoever is killed.
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
+#[path = "support/far.rs"]
+mod far;
 #[path = "support/omprog.rs"]
 mod omprog;
 

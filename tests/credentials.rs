@@ -5,6 +5,8 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/far.rs"]
+mod far;
 #[path = "support/s3.rs"]
 mod server;
 #[path = "support/sts.rs"]
@@ -349,7 +351,7 @@ fn credentials_that_appear_later_are_picked_up_without_a_restart() {
     // As `aws configure` does it: whole, or not at all.
     let draft = host.file("draft", &section("default", SECRET_KEY));
     std::fs::rename(draft, host.spool.beside("credentials")).unwrap();
-    running.until("the hour is stored", || host.server.keys("logs").len() == 1);
+    running.until("the hour is stored", || host.server.has_told("logs", 1));
     running.until("the mend is said", || running.count("it works again") == 1);
     assert_eq!(running.count("WARN"), 1, "{}", running.said());
 }
@@ -372,7 +374,7 @@ fn credentials_that_were_wrong_or_expired_are_read_anew() {
         let (running, _input) = host.begin(command);
         running.until("the refusal is said", || running.count(word) == 1);
         std::fs::rename(host.file("draft", &section("default", SECRET_KEY)), &file).unwrap();
-        running.until("the hour is stored", || host.server.keys("logs").len() == 1);
+        running.until("the hour is stored", || host.server.has_told("logs", 1));
         running.until("the mend is said", || running.count("it works again") == 1);
         assert_eq!(running.count("WARN"), 1, "{}", running.said());
         assert_silence(&running.said());

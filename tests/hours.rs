@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
+#[path = "support/far.rs"]
+mod far;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use logjam::archive::uploader::Uploader;
 use logjam::archive::{Archive, Codec, Sources};
@@ -14,6 +17,7 @@ use logjam::env::input::Input;
 use logjam::env::signals::Signals;
 use logjam::format::key::{Dest, Place};
 use logjam::format::layout::Layout;
+use logjam::format::manifest::{Manifest, sha256};
 use logjam::pipeline::{self, Left, Pipe};
 use logjam::spool::{self, SyncPolicy};
 use std::collections::BTreeMap;
@@ -94,15 +98,11 @@ impl House {
         let Place::Directory(root) = &dest.place else { panic!("not a directory: {dest:?}") };
         let store = Arc::new(Directory::new(Arc::clone(&env.fs), root, ".logjam"));
         let archive = Archive {
-            env,
-            layout: Layout::new(self.spool()),
             prefix: Some("app".into()),
-            sources: Sources::Sealed,
-            codec: Codec::Gzip(6),
             uploads: true,
             keep: self.keep,
-            pressed: Arc::default(),
-            leaving: Arc::default(),
+            following: Some(Arc::default()),
+            ..Archive::new(env, Layout::new(self.spool()), Sources::Sealed, Codec::Gzip(6))
         };
         let spool = spool::Settings {
             prefix: "app".into(),
@@ -111,7 +111,14 @@ impl House {
             sync: SyncPolicy::Within(Duration::from_secs(1)),
             ids: false,
         };
-        let pipe = Pipe { archive: archive.clone(), spool, reserve: Some(0), once, log: Default::default() };
+        let pipe = Pipe {
+            archive: archive.clone(),
+            spool,
+            reserve: Some(0),
+            once,
+            checkpoints: None,
+            log: Default::default(),
+        };
         let (reader, writer) = std::io::pipe().unwrap();
         let input = Input::new(OwnedFd::from(reader));
         let run = std::thread::spawn(move || {
@@ -152,8 +159,22 @@ impl House {
         found
     }
 
+    fn dest(&self) -> PathBuf {
+        self.root.path().join("dest")
+    }
+
+    /// What is stored by now.
+    fn so_far(&self) -> BTreeMap<String, String> {
+        let name = |key: &str| key.rsplit('/').next().unwrap().to_owned();
+        let keys = far::archives_below(&self.dest()).into_iter();
+        keys.map(|key| (name(&key), content(&self.dest().join(key)))).collect()
+    }
+
+    /// What is stored, with the manifests proved.
+    #[track_caller]
     fn stored(&self) -> BTreeMap<String, String> {
-        self.files("dest")
+        far::proved_below(&self.dest(), &[]);
+        self.so_far()
     }
 
     /// Waits until `done` says so; names what it waited for if that does not come.
@@ -164,7 +185,7 @@ impl House {
                 Instant::now() < end,
                 "{what} did not come; spool: {:?}, stored: {:?}",
                 self.files("spool"),
-                self.stored()
+                far::keys_below(&self.dest())
             );
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -175,7 +196,9 @@ impl House {
     }
 
     fn until_stored(&self, name: &str, text: &str) {
-        self.until(name, |place| place.stored().get(name).is_some_and(|there| there == text));
+        let told = |place: &Self| far::is_told(&far::keys_below(&place.dest()));
+        self.until(name, |place| place.so_far().get(name).is_some_and(|there| there == text) && told(place));
+        self.stored();
     }
 }
 
@@ -288,7 +311,7 @@ fn a_clock_that_leaps_a_day_and_comes_back_loses_nothing() {
         place.until("the line before", |p| p.files("spool").values().any(|t| t.ends_with("before\n")));
         place.clock.set(time);
         life.write(text);
-        place.until(text, |p| p.files("spool").values().chain(p.stored().values()).any(|t| t.contains(text)));
+        place.until(text, |p| p.files("spool").values().chain(p.so_far().values()).any(|t| t.contains(text)));
     }
     life.end();
     let all: String = place.stored().into_values().collect();
@@ -451,4 +474,46 @@ fn a_period_of_another_length_in_an_earlier_life_is_finished_all_the_same() {
             ("app-20261122T1450Z-host.log.gz".into(), "five\n".into())
         ]
     );
+}
+
+#[test]
+fn an_hour_without_a_line_has_a_manifest_and_one_that_nobody_watched_has_none() {
+    let place = House::new("2026-11-22T13:30:00Z");
+    let manifest = |hour: &str| {
+        let name = format!("dest/app/20261122/_app-20261122T{hour}00Z-host.log.gz.json");
+        std::fs::read(place.root.path().join(name)).ok().and_then(|data| Manifest::parse(&data).map(|m| (m, data)))
+    };
+    let mut life = place.start(false);
+    life.write("one\n");
+    place.until_kept("app-20261122T1300Z-host.log", "one\n");
+    place.clock.pass(2 * HOUR);
+    place.until("silence", |_| manifest("14").is_some());
+    life.write("two\n");
+    place.until_kept("app-20261122T1500Z-host.log", "two\n");
+    place.clock.pass(HOUR);
+    place.until("the hour", |_| manifest("15").is_some());
+    life.end();
+    // Nobody is there for some hours.
+    place.clock.pass(5 * HOUR);
+    place.live("three\n", true);
+    place.until("the last hour", |_| manifest("21").is_some());
+
+    let told = ["13", "14", "15", "21"].map(|hour| manifest(hour).unwrap());
+    for hour in ["16", "17", "18", "19", "20"] {
+        assert!(manifest(hour).is_none(), "{hour}: nobody was there");
+    }
+    let silent = &told[1].0;
+    assert_eq!(silent.summary.watched.unwrap().to_rfc3339(), "2026-11-22T14:00:00+00:00");
+    assert_eq!((silent.summary.lines, silent.summary.bytes, &silent.summary.packed), (0, 0, &None));
+    assert!(silent.summary.blake3.starts_with("af1349b9f5f9a1a6"), "{}", silent.summary.blake3);
+    assert_eq!(silent.summary.seconds, Some(3600));
+    assert!(told.iter().enumerate().all(|(at, (manifest, _))| at == 1 || manifest.summary.lines == 1));
+    // One chain, in the order of storing.
+    let mut chain: Vec<_> = told.iter().collect();
+    chain.sort_by_key(|(manifest, _)| manifest.number);
+    for (before, after) in chain.iter().zip(&chain[1..]) {
+        let link = after.0.previous.as_ref().unwrap();
+        assert_eq!((after.0.number, &link.sha256), (before.0.number + 1, &sha256(&before.1)));
+    }
+    assert_eq!((chain[0].0.number, &chain[0].0.previous), (1, &None));
 }

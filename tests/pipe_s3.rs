@@ -4,10 +4,14 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/far.rs"]
+mod far;
 #[path = "support/s3.rs"]
 mod server;
 
 use cli::{MIB, Running, Spool, noise, unpack, within};
+use logjam::env::store::Part;
+use logjam::format::journal;
 use nix::sys::signal::Signal;
 use server::{Fault, Object, S3Server, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,18 +72,27 @@ impl Host {
         self.spool.archived().into_iter().filter(|name| name.ends_with(".gz")).collect()
     }
 
+    /// The archives that are stored, with the manifests proved.
+    #[track_caller]
     fn objects(&self) -> BTreeMap<String, Object> {
         let keys = self.server.keys("logs").into_iter();
         keys.map(|key| (key.clone(), self.server.object("logs", &key).unwrap())).collect()
     }
 
     /// The contents of the stored hours.
+    #[track_caller]
     fn stored(&self) -> BTreeSet<Vec<u8>> {
         self.objects().into_iter().map(|(key, object)| unpack(&key, &object.data())).collect()
     }
 
+    /// The requests that stored archives.
     fn uploads(&self) -> Vec<Seen> {
         self.server.requests().into_iter().filter(Seen::is_upload).collect()
+    }
+
+    /// The requests that stored manifests.
+    fn manifests(&self) -> Vec<Seen> {
+        self.server.requests().into_iter().filter(Seen::is_manifest).collect()
     }
 
     /// Asserts that each archive is one object of the same bytes, and that its receipt says so.
@@ -130,10 +143,11 @@ impl Life<'_> {
         self.running.until("the hour is packed", || self.host.archives().len() > before);
     }
 
-    /// Waits until so many hours have a receipt.
+    /// Waits until so many hours have a receipt, and all that is stored has its manifest.
     #[track_caller]
     fn until_stored(&self, hours: usize) {
         self.running.until("the hours are stored", || self.host.receipts() == hours);
+        self.running.until("their manifests are stored", || self.host.server.is_told("logs"));
     }
 
     /// Ends the input and waits for the program: what it said.
@@ -179,7 +193,7 @@ fn an_hour_becomes_one_object_with_the_bytes_of_its_archive() {
         assert_eq!(receipt["checksum"], format!("CRC64NVME:{checksum}"));
         assert_eq!(receipt["etag"].as_str().unwrap().trim_matches('"'), object.etag);
         let uploads = host.uploads();
-        assert_eq!(uploads.len(), 1);
+        assert_eq!((uploads.len(), host.manifests().len()), (1, 1));
         assert_eq!(uploads[0].header("if-none-match"), Some("*"));
         assert_eq!(uploads[0].header("content-encoding").filter(|coding| *coding != "aws-chunked"), None);
         assert_eq!(uploads[0].header("x-amz-checksum-crc64nvme"), Some(checksum.as_str()));
@@ -213,7 +227,8 @@ fn a_large_hour_goes_up_in_parts_and_a_killed_pipe_goes_on_from_its_journal() {
         let name = &host.archives()[0];
         let journal = host.spool.path(".logjam/upload").join(name);
         life.running.until("two parts are in the journal", || {
-            std::fs::read(&journal).is_ok_and(|text| text.iter().filter(|b| **b == b'\n').count() == 3)
+            let known = std::fs::read(&journal).ok().and_then(|text| journal::read::<Part>(&text));
+            known.is_some_and(|(_, sent)| sent.len() == 2)
         });
         life.running.kill();
         assert_eq!(host.server.open_uploads().len(), 1);
@@ -249,7 +264,7 @@ fn a_pipe_that_is_killed_before_it_hears_of_its_success_knows_it_afterwards() {
     text.push(b'\n');
     life.hour(&text);
     life.hour(b"small\n");
-    life.running.until("both objects stand", || host.objects().len() == 2);
+    life.running.until("both objects stand", || host.server.archives("logs").len() == 2);
     assert_eq!(host.receipts(), 0);
     life.running.kill();
     host.server.clear_fault();
@@ -280,9 +295,9 @@ fn two_processes_on_one_directory_store_each_hour_once() {
     lives[0].until_stored(10);
     host.assert_archived(10);
     assert_eq!(host.stored(), sent.into_iter().collect());
-    let mut keys: Vec<_> = host.uploads().into_iter().map(|seen| seen.key).collect();
+    let mut keys: Vec<_> = host.uploads().into_iter().chain(host.manifests()).map(|seen| seen.key).collect();
     keys.sort();
-    assert_eq!(keys, host.server.keys("logs"), "nothing is sent twice");
+    assert_eq!(keys, host.server.all_keys("logs"), "nothing is sent twice");
     for life in lives {
         let said = life.end();
         assert!(warnings(&said).is_empty(), "{said}");
@@ -307,7 +322,8 @@ fn memory_stays_small_whatever_the_size_of_the_hour() {
     };
     life.running.until("all of it is in the hour file", || size() == sent as u64);
     life.running.signal(Signal::SIGUSR1);
-    assert!(within(Duration::from_secs(60), || host.receipts() == 1), "{}", life.running.said());
+    let stored = || host.receipts() == 1 && host.server.is_told("logs");
+    assert!(within(Duration::from_secs(60), stored), "{}", life.running.said());
     let pid = std::fs::read_to_string(host.spool.beside("pid")).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
@@ -585,9 +601,15 @@ fn what_the_options_ask_for_reaches_the_object_whether_whole_or_in_parts() {
 #[test]
 fn concurrency_says_how_many_parts_are_under_way() {
     let host = Host::new();
-    host.server.set_fault(|seen| if part(seen).is_some() { Fault::Stall } else { Fault::None });
-    let mut life = host.start(&["--part-size=5MiB", "--concurrency=2", "--level=1"]);
+    let options = ["--part-size=5MiB", "--concurrency=2", "--level=1"];
+    // Nothing is sent while the hour grows: then its parts would be due one by one.
+    host.server.stop();
+    let mut life = host.start(&options);
     life.hour(&[noise(21 * MIB, 6), b"\n".to_vec()].concat());
+    life.end();
+    host.server.set_fault(|seen| if part(seen).is_some() { Fault::Stall } else { Fault::None });
+    host.server.resume();
+    let life = host.start(&options);
     let parts = |log: &[Seen]| log.iter().filter_map(part).count();
     assert!(host.server.wait_until(cli::PATIENCE, |log| parts(log) == 2));
     assert!(!host.server.wait_until(Duration::from_millis(500), |log| parts(log) > 2));

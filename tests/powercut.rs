@@ -58,8 +58,14 @@ struct Density {
 fn density() -> Density {
     match full() {
         true => Density { first: 1, second: 4, images: 1, coins: 8 },
-        false => Density { first: 1, second: 90, images: 8, coins: 1 },
+        false => Density { first: 1, second: 150, images: 14, coins: 1 },
     }
+}
+
+/// `first`: every so many operations of the first life are cut.
+fn thinner(first: u64) -> Density {
+    let all = density();
+    if full() { all } else { Density { first, ..all } }
 }
 
 /// `first`: every so many operations of the first life are cut.
@@ -82,6 +88,8 @@ struct Found {
     lives: u64,
     /// After how many operations something was tried in vain.
     in_vain: u64,
+    /// Objects that a rescue has made.
+    saved: u64,
     /// What went wrong: the kind, how often, and the first story of it.
     faults: BTreeMap<String, (u64, String)>,
 }
@@ -280,7 +288,7 @@ fn what_was_synced_survives_every_power_cut_on_its_way_to_a_bucket() {
 
 #[test]
 fn what_was_synced_survives_every_power_cut_with_two_processes_and_uploads_in_parts() {
-    sweep(&PARTS, Mistake::None, density(), false).none_wrong("two processes, parts");
+    sweep(&PARTS, Mistake::None, thinner(2), false).none_wrong("two processes, parts");
 }
 
 #[test]
@@ -338,9 +346,59 @@ fn deaths_in_the_resend(setup: &Setup, first: &Machine, ledger: &Ledger, cut: u6
     }
 }
 
+/// The host goes away at every operation; another one rescues its hours; then it comes back.
+#[test]
+fn what_a_rescue_and_the_host_that_comes_back_store_is_every_line_once() {
+    for (setup, name) in [(&WHOLE, "rescue, whole objects"), (&PARTS, "rescue, parts"), (&MESSAGES, "rescue, messages")]
+    {
+        let mut found = Found::default();
+        let whole = born(setup, Mistake::None, Power::cut_at(None));
+        live(&whole, setup, &mut Ledger::default(), Script::First, 0).unwrap();
+        let step = if full() { 1 } else { 2 };
+        for first in (0..whole.power.steps()).step_by(step) {
+            let machine = born(setup, Mistake::None, Power::cut_at(Some(first)));
+            let mut ledger = Ledger::default();
+            live(&machine, setup, &mut ledger, Script::First, 0).unwrap();
+            found.cuts += 1;
+            let all = [Survivor::Killed, Survivor::Nothing, Survivor::Coin(first), Survivor::Torn(first)];
+            let turn = usize::try_from(first / step as u64).unwrap();
+            let some = if full() { &all[..] } else { &all[turn % 4..=turn % 4] };
+            for how in some {
+                rescued(setup, &machine, &ledger, (first, *how), &mut found);
+            }
+        }
+        println!("{name}: {} objects rescued", found.saved);
+        assert!(found.saved > found.cuts / 4, "{name}: next to nothing to rescue");
+        found.none_wrong(name);
+    }
+}
+
+fn rescued(setup: &Setup, first: &Machine, ledger: &Ledger, cut: Cut, found: &mut Found) {
+    let away = first.after(cut.1, outage(cut.0), Power::cut_at(None));
+    found.images += 1;
+    let mut ledger = ledger.clone();
+    let before = check::objects(first, setup);
+    let done = life::rescue(&away, setup)
+        .and_then(|saved| {
+            found.saved += saved;
+            check::any_time(&away, setup, &before)
+        })
+        // Another rescue finds nothing to do.
+        .and_then(|()| match life::rescue(&away, setup)? {
+            0 => Ok(()),
+            more => Err(format!("a second rescue saved something: {more} objects")),
+        })
+        .and_then(|()| live(&away, setup, &mut ledger, Script::Last, 1))
+        .and_then(|()| check::any_time(&away, setup, &check::objects(first, setup)));
+    let leave = Leave { rescued: true, ..Leave::after(&[cut.1]) };
+    if let Err(e) = done.and_then(|()| check::at_the_end(&away, setup, &ledger, leave)) {
+        found.fault(&e, || format!("{e}\n{}", story(setup, Mistake::None, &[cut])));
+    }
+}
+
 #[test]
 fn what_was_synced_survives_every_power_cut_on_its_way_to_a_directory() {
-    sweep(&DIRECTORY, Mistake::None, density(), false).none_wrong("a directory");
+    sweep(&DIRECTORY, Mistake::None, thinner(2), false).none_wrong("a directory");
 }
 
 /// Runs a life with some operations failing: `Err` tells what is not as it should be.
@@ -378,7 +436,7 @@ fn after_any_single_failure_of_the_disk_or_the_far_end_everything_is_stored() {
                 found.fault(&e, || {
                     let trace = faulty(setup, fault, true).1;
                     let at = trace.iter().position(|line| line.contains("FAILS")).unwrap_or(0);
-                    let near = &trace[at.saturating_sub(8)..trace.len().min(at + 25)];
+                    let near = &trace[at.saturating_sub(8)..trace.len().min(at + 60)];
                     format!("{e}\n{setup:?} {fault:?}\n    {}\n", near.join("\n    "))
                 });
             }
@@ -399,6 +457,16 @@ const MISTAKES: &[(Mistake, &Setup)] = &[
     (Mistake::NamesNotSynced("/dir"), &WHOLE),
     (Mistake::NamesNotSynced("/dir/archive"), &WHOLE),
     (Mistake::NamesNotSynced("/dir/archive/.uploaded"), &WHOLE),
+    (Mistake::ContentNotSynced("/dir/.logjam/work/.manifest"), &WHOLE),
+    (Mistake::NamesNotSynced("/dir/.logjam/manifest"), &WHOLE),
+    (Mistake::NamesNotSynced("/dir/.logjam/summary"), &WHOLE),
+    (Mistake::NamesNotSynced("/dir/.logjam/chain"), &WHOLE),
+    (Mistake::LinkLost("/dir/.logjam/manifest"), &WHOLE),
+    (Mistake::NotRemoved("/dir/.logjam/summary"), &WHOLE),
+    (Mistake::NotRemoved("/dir/.logjam/manifest"), &WHOLE),
+    (Mistake::NotRemoved("/dir/.logjam/pack"), &WHOLE),
+    (Mistake::NotSeen("/dir/.logjam/chain"), &WHOLE),
+    (Mistake::NamesNotSynced("/dir/.logjam/upload"), &DIRECTORY),
     (Mistake::NamesNotSynced("/far/p/2026/11/22"), &DIRECTORY),
     (Mistake::NamesNotSynced("/far/p/2026"), &DIRECTORY),
     (Mistake::CreateOverwrites, &PARTS),
@@ -450,6 +518,11 @@ const FINER: [u64; 4] = [120, 61, 31, 17];
 
 #[test]
 fn the_sweep_catches_every_one_of_these_mistakes() {
+    // Where there is none it finds none.
+    for setup in [&WHOLE, &PARTS, &DIRECTORY] {
+        let density = Density { first: 11, second: FINER[0], images: 1000, coins: 6 };
+        sweep(setup, Mistake::None, density, false).none_wrong("no mistake");
+    }
     let mut missed = Vec::new();
     for (mistake, setup) in MISTAKES {
         let mut lives = 0;

@@ -5,6 +5,8 @@
 mod cases;
 #[path = "support/daemons.rs"]
 mod daemons;
+#[path = "support/far.rs"]
+mod far;
 
 use std::time::Duration;
 

@@ -6,6 +6,8 @@
 mod cases;
 #[path = "support/daemons.rs"]
 mod daemons;
+#[path = "support/far.rs"]
+mod far;
 #[path = "support/s3.rs"]
 mod server;
 

@@ -4,6 +4,8 @@
 
 #[path = "s3/clones.rs"]
 mod clones;
+#[path = "support/far.rs"]
+mod far;
 #[path = "s3/faults.rs"]
 mod faults;
 #[path = "s3/objects.rs"]

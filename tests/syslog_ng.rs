@@ -3,6 +3,8 @@
 
 #[path = "support/daemons.rs"]
 mod daemons;
+#[path = "support/far.rs"]
+mod far;
 
 use daemons::*;
 use nix::sys::signal::Signal;

@@ -4,13 +4,16 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/far.rs"]
+mod far;
 #[path = "support/s3.rs"]
 mod server;
 
-use cli::{Ended, MIB, Running, Spool, clean, files_below, inode, logjam, mode, names, noise, run, shell, within};
+use cli::{Ended, MIB, Running, Spool, clean, inode, logjam, mode, names, noise, run, shell, within};
 use nix::sys::signal::Signal;
 use server::{Fault, S3Server, Seen};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
@@ -61,7 +64,7 @@ impl Site {
     }
 
     fn data(&self, key: &str) -> Vec<u8> {
-        let there = || self.server.keys("logs");
+        let there = || self.server.all_keys("logs");
         self.server.object("logs", key).unwrap_or_else(|| panic!("{key} is missing in {:?}", there())).data()
     }
 
@@ -82,6 +85,13 @@ fn key(prefix: &str, minute: u32) -> String {
 
 fn name(prefix: &str, minute: u32) -> String {
     format!("{prefix}-20130704T00{minute:02}Z.log.gz")
+}
+
+/// A gzip archive.
+fn packed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn part_number(seen: &Seen) -> Option<u32> {
@@ -110,6 +120,13 @@ fn each_archive_becomes_one_object_with_a_right_type_and_a_receipt() {
     }
     let puts: Vec<_> = site.server.requests().into_iter().filter(Seen::is_upload).collect();
     assert_eq!(puts.len(), 3);
+    let manifests: Vec<_> = site.server.requests().into_iter().filter(Seen::is_manifest).collect();
+    assert_eq!(manifests.len(), 3);
+    for seen in &manifests {
+        let said = site.server.object("logs", &seen.key).unwrap().said;
+        assert_eq!((said.content_type.as_deref(), said.content_encoding), (Some("application/json"), None));
+    }
+    assert!(manifests.iter().all(|seen| seen.header("if-none-match") == Some("*")));
     assert!(puts.iter().all(|seen| seen.header("if-none-match") == Some("*")));
     let receipt = site.receipt(NAME);
     assert_eq!(receipt["stored"], format!("s3://logs/{KEY}"));
@@ -314,7 +331,7 @@ fn the_daemon_stores_once_the_bucket_appears_and_says_each_change_once() {
     assert!(daemon.runs());
     assert_eq!(daemon.count("Failed to find bucket logs"), 1, "{}", daemon.said());
     site.server.create_bucket("logs");
-    daemon.until("all is stored", || site.server.keys("logs").len() == 5);
+    daemon.until("all is stored", || site.server.has_told("logs", 5));
     daemon.until("the receipts are written", || names(&site.spool.archive(".uploaded")).len() == 5);
     daemon.signal(Signal::SIGTERM);
     let ended = daemon.end_within(Duration::from_secs(2)).code_is(0).says("it works again");
@@ -327,14 +344,14 @@ fn the_daemon_outlives_a_dead_server_and_says_each_change_once() {
     let site = Site::new();
     site.server.stop();
     for minute in 0..5 {
-        site.archive(&name("a", minute), "x");
+        site.archive(&name("a", minute), packed("x"));
     }
     let mut daemon = Running::start(site.upload(&[]));
     daemon.until("it noticed", || daemon.count("WARN") > 0);
     assert!(!within(Duration::from_millis(1500), || !daemon.runs()), "it left: {}", daemon.said());
     assert_eq!(daemon.said().lines().count(), 1, "{}", daemon.said());
     site.server.resume();
-    daemon.until("all is stored", || site.server.keys("logs").len() == 5);
+    daemon.until("all is stored", || site.server.has_told("logs", 5));
     daemon.until("the receipts are written", || names(&site.spool.archive(".uploaded")).len() == 5);
     assert_eq!(daemon.count("it works again"), 1, "{}", daemon.said());
     assert_eq!(daemon.count("WARN"), 1, "{}", daemon.said());
@@ -573,16 +590,17 @@ fn an_archive_that_the_server_refuses_holds_up_no_other_of_the_daemons() {
             false => Fault::None,
         });
         for minute in 0..3 {
-            site.archive(&name("a", minute), "x");
-            site.archive(&name("bad", minute), "x");
-            site.archive(&name("z", minute), "x");
+            site.archive(&name("a", minute), packed("x"));
+            site.archive(&name("bad", minute), packed("x"));
+            site.archive(&name("z", minute), packed("x"));
         }
         let daemon = Running::start(site.upload(&[]));
-        daemon.until("the others are stored", || site.server.keys("logs").len() == 6);
+        daemon.until("the others are stored", || site.server.has_told("logs", 6));
         within(Duration::from_secs(1), || daemon.count("WARN") > 3);
         assert!((1..=3).contains(&daemon.count("WARN")), "once for each, at the most: {}", daemon.said());
         site.server.clear_fault();
-        daemon.until("the refused ones are stored too", || site.server.keys("logs").len() == 9);
+        daemon.until("the refused ones are stored too", || site.server.has_told("logs", 9));
+        assert_eq!(site.server.keys("logs").len(), 9);
     }
 }
 
@@ -680,7 +698,8 @@ fn two_uploaders_at_once_store_each_archive_once() {
     }
     assert_eq!(site.server.keys("logs"), (0..40).map(|minute| key("a", minute)).collect::<Vec<_>>());
     let puts = site.server.requests().iter().filter(|seen| seen.is_upload()).count();
-    assert_eq!(puts, 40, "an archive was sent twice");
+    let manifests = site.server.requests().iter().filter(|seen| seen.is_manifest()).count();
+    assert_eq!((puts, manifests), (40, 40), "an archive or its manifest was sent twice");
     assert_eq!(cli::names(&site.spool.archive(".uploaded")), names);
     site.spool.assert_tidy();
 }
@@ -772,9 +791,11 @@ fn a_name_as_long_as_a_file_system_takes_is_stored_and_gets_its_receipt() {
         assert!(done, "{dest}: no receipt; {}", running.said());
         running.end().code_is(0);
         fs::remove_file(site.spool.receipt(&name)).unwrap();
+        // Nothing knows of the other DEST.
+        fs::remove_dir_all(site.spool.path(".logjam/chain")).unwrap();
     }
     assert_eq!(site.server.keys("logs").len(), 1);
-    assert_eq!(files_below(&root).len(), 1);
+    assert_eq!(far::proved_below(&root, &[]).len(), 1);
 }
 
 #[test]
@@ -818,8 +839,18 @@ impl Shelf {
         run(logjam(self.arguments()))
     }
 
+    /// The archives that are stored, with the manifests proved, and nothing unfinished beside them.
+    #[track_caller]
     fn stored(&self) -> Vec<String> {
-        files_below(&self.spool.beside("store"))
+        self.stored_beside(&[])
+    }
+
+    /// The same where these are somebody else's.
+    #[track_caller]
+    fn stored_beside(&self, others: &[&str]) -> Vec<String> {
+        let root = self.spool.beside("store");
+        assert_eq!(names(&root.join(".logjam")), [""; 0]);
+        far::proved_below(&root, others).into_keys().collect()
     }
 }
 
@@ -850,7 +881,7 @@ fn in_a_directory_other_content_is_not_touched_and_the_same_is_success() {
         let before = inode(&root.join(KEY));
         let ended = shelf.once().code_is(0);
         assert_eq!((inode(&root.join(KEY)), fs::read_to_string(root.join(KEY)).unwrap()), (before, there.to_owned()));
-        assert_eq!(shelf.stored().len(), files);
+        assert_eq!(shelf.stored_beside(&[KEY]).len(), files);
         if files == 2 {
             ended.says(DUPLICATE);
             assert_eq!(fs::read(root.join(DUPLICATE)).unwrap(), b"ours");
@@ -907,7 +938,8 @@ fn an_unfinished_object_that_is_cleared_away_before_it_is_locked_is_begun_again(
     // One that begins clears up before it stores what is its own.
     shelf.spool.write(&format!("archive/{}", name("a", 1)), "another");
     let second = Running::start(logjam(shelf.arguments()));
-    second.until("it is through", || shelf.stored().contains(&key("a", 1)));
+    let there = || far::archives_below(&shelf.spool.beside("store"));
+    second.until("it is through", || there().contains(&key("a", 1)));
     for running in [first, second] {
         running.end().code_is(0);
     }
@@ -954,7 +986,7 @@ fn the_default_build_reports_nothing_to_sentry() {
 #[cfg(feature = "sentry")]
 #[test]
 fn a_fatal_error_is_reported_to_sentry() {
-    use std::io::{Read, Write};
+    use std::io::Read;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let running = fails_with_dsn(&listener);
     listener.set_nonblocking(true).unwrap();

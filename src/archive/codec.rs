@@ -1,7 +1,10 @@
 //! The two codecs, and the rule that makes their output depend on nothing but the input.
 //!
-//! zlib's output depends on how the input is cut into calls, so the input is cut by rule: slices of [`SLICE`] bytes at
-//! offsets that are its multiples, and a full flush (gzip) or a new frame (Zstandard) every [`BLOCK`] bytes. gzip is one
+//! The input is cut into blocks of 4 MiB at offsets that are its multiples, and each block is compressed from an empty state
+//! to a whole number of bytes: a full flush ends it (gzip, RFC 1951), or its frame does (Zstandard). So a block's bytes depend
+//! on the block alone: who was interrupted goes on with the next one, several may be compressed at once, a reader may begin
+//! at any, and what stands after any block is whole once an ending of a few bytes is put behind it. Within a block zlib's
+//! output depends on how the input is cut into calls, so that is cut by rule, too: slices of [`SLICE`] bytes. gzip is one
 //! member with a fixed header (RFC 1952: no name, no time, OS unknown).
 
 use crate::error::{Error, Kind, Result};
@@ -11,7 +14,7 @@ use zstd::stream::raw::{Encoder as ZstdEncoder, InBuffer, Operation, OutBuffer};
 
 /// How much input one call gets, in bytes.
 pub const SLICE: usize = 64 << 10;
-/// How much input lies between two points where decompression may begin, in bytes.
+/// How much input a block has that others follow, in bytes: 0.14 % of size, against one at the end only.
 pub const BLOCK: u64 = 4 << 20;
 
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -35,6 +38,48 @@ impl Codec {
             Self::Zstd(_) => ZSTD,
         }
     }
+
+    /// The codec of an archive of this name: this one, if it has that ending, or the other one with its default level.
+    pub fn of(self, archive: &str) -> Self {
+        match self {
+            Self::Gzip(_) if archive.ends_with(ZSTD) => Self::Zstd(3),
+            Self::Zstd(_) if archive.ends_with(GZIP) => Self::Gzip(6),
+            same => same,
+        }
+    }
+
+    /// Its name, in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip(_) => "gzip",
+            Self::Zstd(_) => "zstd",
+        }
+    }
+
+    /// A number for codec and level, to tell work of another one.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Gzip(level) => u64::from(level),
+            Self::Zstd(level) => 256 + u64::from(level.unsigned_abs()),
+        }
+    }
+
+    /// What stands before the first block.
+    pub fn header(self) -> &'static [u8] {
+        match self {
+            Self::Gzip(_) => &GZIP_HEADER,
+            Self::Zstd(_) => &[],
+        }
+    }
+
+    /// What stands after the last block: `crc` is the CRC-32 and `len` the length of the whole input.
+    pub fn trailer(self, crc: u32, len: u64) -> Vec<u8> {
+        match self {
+            // RFC 1952: the length modulo 2^32.
+            Self::Gzip(_) => [crc.to_le_bytes(), ((len & 0xffff_ffff) as u32).to_le_bytes()].concat(),
+            Self::Zstd(_) => Vec::new(),
+        }
+    }
 }
 
 /// The media type of an archive, by its name (RFC 6713, RFC 8878).
@@ -46,11 +91,9 @@ pub fn content_type(archive: &str) -> &'static str {
     }
 }
 
-/// A stream being compressed.
+/// Compresses one block after another.
 pub struct Encoder {
     inner: Inner,
-    crc: crc32fast::Hasher,
-    taken: u64,
 }
 
 enum Inner {
@@ -59,13 +102,10 @@ enum Inner {
 }
 
 impl Encoder {
-    /// Begins a stream; its header goes to `out`.
-    pub fn new(codec: Codec, out: &mut Vec<u8>) -> Result<Self> {
+    /// Ready for a block.
+    pub fn new(codec: Codec) -> Result<Self> {
         let inner = match codec {
-            Codec::Gzip(level) => {
-                out.extend_from_slice(&GZIP_HEADER);
-                Inner::Gzip(Compress::new(Compression::new(level), false))
-            }
+            Codec::Gzip(level) => Inner::Gzip(Compress::new(Compression::new(level), false)),
             Codec::Zstd(level) => {
                 let encoder = ZstdEncoder::new(level).and_then(|mut encoder| {
                     encoder.set_parameter(zstd::stream::raw::CParameter::ChecksumFlag(true))?;
@@ -74,44 +114,30 @@ impl Encoder {
                 Inner::Zstd(Box::new(encoder.map_err(|e| failed(&e))?))
             }
         };
-        Ok(Self { inner, crc: crc32fast::Hasher::new(), taken: 0 })
+        Ok(Self { inner })
     }
 
-    /// Compresses the next slice: [`SLICE`] bytes, less only at the end.
+    /// Compresses the next slice of a block: [`SLICE`] bytes, less only at its end.
     pub fn push(&mut self, slice: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match &mut self.inner {
-            Inner::Gzip(z) => {
-                self.crc.update(slice);
-                deflate(z, slice, FlushCompress::None, out)?;
-            }
-            Inner::Zstd(z) => feed(z, slice, out)?,
+            Inner::Gzip(z) => deflate(z, slice, FlushCompress::None, out),
+            Inner::Zstd(z) => feed(z, slice, out),
         }
-        self.taken += slice.len() as u64;
-        if self.taken.is_multiple_of(BLOCK) {
-            match &mut self.inner {
-                Inner::Gzip(z) => deflate(z, &[], FlushCompress::Full, out)?,
-                Inner::Zstd(z) => {
-                    end_frame(z, out)?;
-                    z.reinit().map_err(|e| failed(&e))?;
-                }
-            }
-        }
-        Ok(())
     }
 
-    /// Ends the stream.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<()> {
+    /// Ends a block, and is ready for another. `last`: nothing but the trailer follows.
+    pub fn end(&mut self, last: bool, out: &mut Vec<u8>) -> Result<()> {
         match &mut self.inner {
             Inner::Gzip(z) => {
-                deflate(z, &[], FlushCompress::Finish, out)?;
-                out.extend_from_slice(&self.crc.finalize().to_le_bytes());
-                // RFC 1952: the length modulo 2^32.
-                out.extend_from_slice(&((self.taken & 0xffff_ffff) as u32).to_le_bytes());
+                let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
+                deflate(z, &[], flush, out)?;
+                z.reset();
                 Ok(())
             }
-            // At a block's end the frame is ended already; an empty input is one empty frame.
-            Inner::Zstd(_) if self.taken > 0 && self.taken.is_multiple_of(BLOCK) => Ok(()),
-            Inner::Zstd(z) => end_frame(z, out),
+            Inner::Zstd(z) => {
+                end_frame(z, out)?;
+                z.reinit().map_err(|e| failed(&e))
+            }
         }
     }
 }
@@ -183,13 +209,24 @@ mod tests {
     }
 
     fn pack(codec: Codec, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut encoder = Encoder::new(codec, &mut out).unwrap();
-        for slice in data.chunks(SLICE) {
-            encoder.push(slice, &mut out).unwrap();
+        let mut out = codec.header().to_vec();
+        let mut encoder = Encoder::new(codec).unwrap();
+        let mut rest = data;
+        while rest.len() as u64 >= BLOCK {
+            let (block, after) = rest.split_at(BLOCK as usize);
+            squeeze(&mut encoder, block, false, &mut out);
+            rest = after;
         }
-        encoder.finish(&mut out).unwrap();
+        squeeze(&mut encoder, rest, true, &mut out);
+        out.extend(codec.trailer(crc32fast::hash(data), data.len() as u64));
         out
+    }
+
+    fn squeeze(encoder: &mut Encoder, block: &[u8], last: bool, out: &mut Vec<u8>) {
+        for slice in block.chunks(SLICE) {
+            encoder.push(slice, out).unwrap();
+        }
+        encoder.end(last, out).unwrap();
     }
 
     const SIZES: [usize; 7] = [0, 1, SLICE - 1, SLICE, SLICE + 1, BLOCK as usize, 2 * BLOCK as usize + 12_345];
@@ -217,14 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_depends_on_nothing_before_it() {
+        let data = lines(2 * BLOCK as usize + 999);
+        for codec in [Codec::Gzip(1), Codec::Gzip(6), Codec::Zstd(3)] {
+            let mut joined = codec.header().to_vec();
+            for (at, block) in data.chunks(BLOCK as usize).enumerate() {
+                squeeze(&mut Encoder::new(codec).unwrap(), block, at == 2, &mut joined);
+            }
+            joined.extend(codec.trailer(crc32fast::hash(&data), data.len() as u64));
+            assert!(joined == pack(codec, &data), "{codec:?}");
+        }
+    }
+
+    #[test]
     fn gzip_can_be_entered_at_every_block() {
         let data = lines(2 * BLOCK as usize + 999);
         let packed = pack(Codec::Gzip(6), &data);
-        let mut out = Vec::new();
-        let mut encoder = Encoder::new(Codec::Gzip(6), &mut out).unwrap();
-        for slice in data[..BLOCK as usize].chunks(SLICE) {
-            encoder.push(slice, &mut out).unwrap();
-        }
+        let mut out = Codec::Gzip(6).header().to_vec();
+        squeeze(&mut Encoder::new(Codec::Gzip(6)).unwrap(), &data[..BLOCK as usize], false, &mut out);
         assert_eq!(packed[..out.len()], out);
         let mut back = Vec::new();
         flate2::bufread::DeflateDecoder::new(&packed[out.len()..]).read_to_end(&mut back).unwrap();

@@ -1,21 +1,33 @@
-//! From an ended hour file to an object: pack, upload, retire. Decide ([`plan`], pure), do (one file each), record (the
+//! From an hour file to an object: pack, also while it grows, upload, retire. Decide ([`plan`], pure), do (one file each), record (the
 //! listing itself). Every step is harmless when repeated, and whoever holds the lock of a step's file may do it.
 
+pub mod ahead;
+mod chain;
+pub mod checkpoint;
 mod codec;
+pub mod follow;
 mod multipart;
 pub mod pack;
+mod packing;
+mod plain;
 pub mod plan;
+pub mod rescue;
+mod rest;
 mod seen;
+pub mod silence;
+mod summary;
 pub mod upload;
 pub mod uploader;
 
-pub use codec::Codec;
+pub use codec::{BLOCK, Codec};
 pub use plan::Sources;
 
 use crate::env::Env;
+use crate::env::fs::locked;
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
+use follow::Following;
 use plan::Step;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +46,16 @@ pub struct Archive {
     pub sources: Sources,
     /// How they are packed.
     pub codec: Codec,
+    /// How much of an hour file is packed at a time, in bytes: what is packed differently is begun again.
+    pub block: u64,
+    /// How many blocks are packed at once.
+    pub threads: usize,
+    /// The hour file that is packed while it grows.
+    pub following: Option<Arc<Following>>,
+    /// The name of this host, for manifests.
+    pub host: String,
+    /// Tells this process from those before it.
+    pub life: u64,
     /// Whether archives are offered for upload.
     pub uploads: bool,
     /// How long a stored archive also stays on the disk.
@@ -56,15 +78,37 @@ pub struct Pass {
 }
 
 impl Archive {
+    /// An archive of what lies in DIR, with the defaults of everything else: nothing is uploaded.
+    pub fn new(env: Env, layout: Layout, sources: Sources, codec: Codec) -> Self {
+        Self {
+            env,
+            layout,
+            prefix: None,
+            sources,
+            codec,
+            block: BLOCK,
+            threads: 1,
+            following: None,
+            host: String::new(),
+            life: fastrand::u64(..),
+            uploads: false,
+            keep: Duration::MAX,
+            pressed: Arc::default(),
+            leaving: Arc::default(),
+        }
+    }
+
     /// Makes the directories that it works in, parents first.
     pub fn make_dirs(&self) -> Result<()> {
         let layout = &self.layout;
-        let mut dirs = vec![layout.archives(), layout.private(), layout.works()];
+        let mut dirs =
+            vec![layout.archives(), layout.private(), layout.works(), layout.summaries(), layout.progresses()];
         if self.sources == Sources::Sealed {
-            dirs.extend([layout.seals(), layout.inputs(), layout.sessions(), layout.ids()]);
+            dirs.extend([layout.seals(), layout.inputs(), layout.sessions(), layout.ids(), layout.tallies()]);
         }
         if self.uploads {
-            dirs.extend([layout.receipts(), layout.journals()]);
+            dirs.extend([layout.receipts(), layout.journals(), layout.manifests(), layout.chains()]);
+            dirs.push(layout.checkpoints());
         }
         for dir in dirs {
             self.env.fs.make_dir(&dir).map_err(|e| match e.mend {
@@ -107,12 +151,13 @@ impl Archive {
         let fs = &self.env.fs;
         match step {
             Step::Pack(name) => {
-                if let Some(archive) = pack::pack(self, name)? {
-                    pass.packed += 1;
-                    if self.uploads {
-                        progress(Some(&archive));
+                let uploads = self.uploads;
+                let packed = pack::pack(self, name, |archive| {
+                    if uploads {
+                        progress(Some(archive));
                     }
-                }
+                })?;
+                pass.packed += usize::from(packed.is_some());
                 Ok(())
             }
             Step::Upload(name) => {
@@ -127,6 +172,10 @@ impl Archive {
             }
             Step::Forget(name) => fs.remove(&self.layout.receipt(name)),
             Step::Clear(path) => {
+                // Somebody may be at work on it.
+                if path.parent() == Some(&self.layout.works()) && locked(&**fs, path, fs.open_read(path))?.is_none() {
+                    return Ok(());
+                }
                 // It tells that the hour file is archived: that one must not come back without it.
                 fs.sync_dir(self.layout.dir())?;
                 fs.remove(path)

@@ -2,58 +2,76 @@
 //! then the hour file goes, then its seal, then the work name. A crash leaves the hour file or the archive or both; when
 //! both stand, the work name tells whose archive it is: it is the same file.
 
-use super::codec::{Encoder, SLICE};
-use super::{Archive, Sources};
-use crate::env::fs::{File, FileId, append_all, locked, publish};
+use super::codec::SLICE;
+use super::packing::{Ending, Packing, fill};
+use super::{Archive, Sources, plain, summary};
+use crate::env::fs::{File, FileId, locked, publish};
 use crate::error::{Error, Kind, Result};
 use crate::format::name::{DUPLICATES, LogName};
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How much output is gathered before it is written, in bytes.
-const WRITE: usize = 128 << 10;
 /// Where the system can't tell whether a file is open: how long it must have been left alone, in seconds.
 const UNTOUCHED: i64 = 60;
 
-/// Packs an hour file: the archive's name, or `None` if somebody else has the file or it is gone.
-pub fn pack(archive: &Archive, name: &LogName) -> Result<Option<LogName>> {
+/// Packs an hour file: the archive's name, or `None` if somebody else has the file or it is gone. `told` hears the name as
+/// soon as the archive stands.
+pub fn pack(archive: &Archive, name: &LogName, mut told: impl FnMut(&LogName)) -> Result<Option<LogName>> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let path = layout.hour(name);
     let Some(source) = locked(&**fs, &path, fs.open_read(&path))? else { return Ok(None) };
     let packed = name.with_ending(archive.codec.ending());
-    let work = layout.work(&packed);
-    if let Some(entry) = fs.stat(&work)? {
-        if let Some(there) = published(archive, entry.id)?
-            && holds(archive, &there, &*source)?
-        {
-            // The life that linked it may have been killed before this.
-            fs.sync_dir(&layout.archives())?;
-            retire_source(archive, name, &*source, &work)?;
-            return Ok(Some(there));
-        }
-        fs.remove(&work)?;
+    let begun = archive.following.as_ref().and_then(|following| following.take(&packed));
+    if let Some(there) = earlier(archive, &packed, &*source)? {
+        told(&there);
+        retire_source(archive, name, &*source, &packed)?;
+        return Ok(Some(there));
     }
     at_rest(archive, &*source, &path, None)?;
-    let file = fs.create(&work)?;
-    let done = compress(archive, &*source, &*file).and_then(|len| {
-        at_rest(archive, &*source, &path, Some(len))?;
-        place(archive, &packed, &*file, &work)
+    let done = compress(archive, &packed, &*source, begun).and_then(|(file, len, ending)| {
+        let placed =
+            at_rest(archive, &*source, &path, Some(len)).and_then(|()| place(archive, name, &packed, &*file, &ending));
+        // Whoever stores it wants it, or whoever tries again; and who sends it in parts may still have it open.
+        file.unlock();
+        placed
     });
     match done {
         Ok(there) => {
-            retire_source(archive, name, &*source, &work)?;
+            told(&there);
+            retire_source(archive, name, &*source, &packed)?;
             tracing::debug!("{}: packed as {there}", path.display());
             Ok(Some(there))
         }
         Err(e) => {
-            // Once it has its final name, the work name is what tells the next try so.
-            if published(archive, file.id()?)?.is_none() {
+            // Whoever only had to leave is gone on with. What failed is begun again, and may be in the way until then. (Once it has
+            // its final name, its work name is what tells the next try so.)
+            let work = layout.work(&packed);
+            if e.kind != Kind::Busy
+                && let Some(entry) = fs.stat(&work)?
+                && published(archive, entry.id)?.is_none()
+            {
                 fs.remove(&work)?;
+                fs.remove(&layout.progress(&packed))?;
             }
             Err(e)
         }
     }
+}
+
+/// The archive of this source that an earlier life made, if it came that far. Another one under the work name is not gone on with.
+fn earlier(archive: &Archive, packed: &LogName, source: &dyn File) -> Result<Option<LogName>> {
+    let (fs, layout) = (&archive.env.fs, &archive.layout);
+    let work = layout.work(packed);
+    let Some(entry) = fs.stat(&work)? else { return Ok(None) };
+    let Some(there) = published(archive, entry.id)? else { return Ok(None) };
+    if holds(archive, &there, source)? {
+        // The life that linked it may have been killed before this.
+        fs.sync_dir(&layout.archives())?;
+        return Ok(Some(there));
+    }
+    fs.remove(&work)?;
+    fs.remove(&layout.progress(packed)).map(|()| None)
 }
 
 /// Fails with [`Kind::Busy`] while somebody has the file open for writing, or it is not `len` bytes long, or its name
@@ -77,51 +95,45 @@ fn at_rest(archive: &Archive, source: &dyn File, path: &Path, len: Option<u64>) 
     Ok(())
 }
 
-/// Compresses all of `source`: how many bytes that was.
-fn compress(archive: &Archive, source: &dyn File, to: &dyn File) -> Result<u64> {
-    let mut out = Vec::with_capacity(2 * WRITE);
-    let mut encoder = Encoder::new(archive.codec, &mut out)?;
-    let mut slice = vec![0; SLICE];
-    let mut at = 0;
+/// Compresses all of `source`, or what is left to do of it: the archive, how many bytes that was, and what it holds.
+fn compress(
+    archive: &Archive,
+    packed: &LogName,
+    source: &dyn File,
+    begun: Option<Packing>,
+) -> Result<(Arc<dyn File>, u64, Ending)> {
+    let len = source.len()?;
+    let mut packing = match begun {
+        Some(packing) if packing.stands(archive)? && packing.plain() <= len => packing,
+        other => {
+            // Its lock goes.
+            drop(other);
+            Packing::open(archive, packed, source, len, &archive.leaving)?
+        }
+    };
     loop {
         if archive.leaving.load(Ordering::Relaxed) {
             return Err(Error::retry("compress", "a file", Kind::Busy, "leaving"));
         }
-        let n = fill(source, &mut slice, at)?;
-        if n > 0 {
-            encoder.push(&slice[..n], &mut out)?;
-            at += n as u64;
-        }
-        if out.len() >= WRITE {
-            append_all(to, &out)?;
-            out.clear();
-        }
-        if n < SLICE {
+        if packing.advance(source, len, archive.threads)?.is_break() {
             break;
         }
     }
-    encoder.finish(&mut out)?;
-    append_all(to, &out)?;
-    Ok(at)
+    let (file, ending) = packing.finish(source, len)?;
+    Ok((file, len, ending))
 }
 
-/// Reads until the slice is full or the file ends.
-fn fill(source: &dyn File, slice: &mut [u8], at: u64) -> Result<usize> {
-    let mut got = 0;
-    while got < slice.len() {
-        match source.read_at(&mut slice[got..], at + got as u64)? {
-            0 => break,
-            n => got += n,
-        }
-    }
-    Ok(got)
-}
-
-/// Gives the archive its final name: its own, or the first free one of a duplicate.
-fn place(archive: &Archive, packed: &LogName, file: &dyn File, work: &Path) -> Result<LogName> {
+/// Gives the archive its final name: its own, or the first free one of a duplicate. What it holds is written down before.
+fn place(archive: &Archive, name: &LogName, packed: &LogName, file: &dyn File, ending: &Ending) -> Result<LogName> {
+    let (fs, layout) = (&archive.env.fs, &archive.layout);
+    let summary = summary::of_hour(archive, name, ending)?;
     let candidates = std::iter::once(packed.clone()).chain((0..DUPLICATES).map(|n| packed.duplicate(n)));
     for name in candidates {
-        match publish(&*archive.env.fs, file, work, &archive.layout.archive(&name)) {
+        if fs.stat(&layout.archive(&name))?.is_some() {
+            continue;
+        }
+        summary::write(archive, &name, &summary)?;
+        match publish(&**fs, file, &layout.work(packed), &layout.archive(&name)) {
             Ok(()) => {
                 if name != *packed {
                     tracing::warn!("{packed} stands already in the archive; it stays, and the new one is {name}");
@@ -132,8 +144,11 @@ fn place(archive: &Archive, packed: &LogName, file: &dyn File, work: &Path) -> R
             Err(e) => return Err(e),
         }
     }
+    // Nothing will come of it, and it is as large as an archive.
+    fs.remove(&layout.work(packed))?;
+    fs.remove(&layout.progress(packed))?;
     Err(Error::stop("archive", packed, Kind::Exists, "it stands already, and so do all 25 names for duplicates")
-        .mend(format!("look through {}", archive.layout.archives().display())))
+        .mend(format!("look through {}", layout.archives().display())))
 }
 
 /// The archive that is the same file as `work`, if a life before this one came that far.
@@ -145,26 +160,11 @@ fn published(archive: &Archive, work: FileId) -> Result<Option<LogName>> {
 /// Whether an archive holds exactly this source.
 fn holds(archive: &Archive, there: &LogName, source: &dyn File) -> Result<bool> {
     let path = archive.layout.archive(there);
-    let file = archive.env.fs.open_read(&path)?;
-    let reader = FileReader { file: &*file, at: 0 };
-    let text = there.to_string();
-    let mut plain: Box<dyn Read> = if text.ends_with(crate::format::layout::ZSTD) {
-        let decoder = zstd::stream::read::Decoder::new(reader);
-        Box::new(decoder.map_err(|e| Error::io("read", path.display(), &e))?)
-    } else {
-        Box::new(flate2::read::MultiGzDecoder::new(reader))
-    };
+    let mut plain = plain::reader(archive.env.fs.open_read(&path)?, there, &path)?;
     let (mut one, mut other, mut at) = (vec![0; SLICE], vec![0; SLICE], 0);
     loop {
         let n = fill(source, &mut one, at)?;
-        let mut got = 0;
-        while got < SLICE {
-            match plain.read(&mut other[got..]) {
-                Ok(0) => break,
-                Ok(m) => got += m,
-                Err(_) => return Ok(false),
-            }
-        }
+        let Ok(got) = plain::fill(&mut *plain, &mut other) else { return Ok(false) };
         if one[..n] != other[..got] {
             return Ok(false);
         }
@@ -175,21 +175,8 @@ fn holds(archive: &Archive, there: &LogName, source: &dyn File) -> Result<bool> 
     }
 }
 
-struct FileReader<'a> {
-    file: &'a dyn File,
-    at: u64,
-}
-
-impl Read for FileReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read_at(buf, self.at).map_err(std::io::Error::other)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
 /// Takes the source away, if its name still names it, and what was needed to get here.
-fn retire_source(archive: &Archive, name: &LogName, source: &dyn File, work: &Path) -> Result<()> {
+fn retire_source(archive: &Archive, name: &LogName, source: &dyn File, packed: &LogName) -> Result<()> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let id = source.id()?;
     if fs.stat(&layout.hour(name))?.is_some_and(|entry| entry.id == id) {
@@ -197,5 +184,7 @@ fn retire_source(archive: &Archive, name: &LogName, source: &dyn File, work: &Pa
         fs.sync_dir(layout.dir())?;
     }
     fs.remove(&layout.seal(name))?;
-    fs.remove(work)
+    fs.remove(&layout.tally(name))?;
+    fs.remove(&layout.progress(packed))?;
+    fs.remove(&layout.work(packed))
 }

@@ -2,9 +2,10 @@
 
 use super::Archive;
 use super::seen::{Seen, Stage};
+use crate::format::layout::{GZIP, ZSTD};
 use crate::format::name::LogName;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -49,13 +50,18 @@ pub fn plan(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
     };
     let kept = |since: DateTime<Utc>, time| now.signed_duration_since(since) < time;
     let mut steps = Vec::new();
+    let told = |name: &LogName| !seen.summaries.contains_key(name) && !seen.manifests.contains(name);
     for (name, stage) in &seen.archives {
         match stage {
-            Stage::Stored(at) if archive.uploads && !kept(*at, keep) => steps.push(Step::Retire(name.clone())),
+            Stage::Stored(at) if archive.uploads && told(name) && !kept(*at, keep) && !has_source(seen, name) => {
+                steps.push(Step::Retire(name.clone()))
+            }
             Stage::Waiting if archive.uploads => steps.push(Step::Upload(name.clone())),
+            _ if archive.uploads && !told(name) => steps.push(Step::Upload(name.clone())),
             _ => {}
         }
     }
+    steps.extend(untold(seen, archive, now));
     steps.extend(due(seen, archive.sources, now).into_iter().map(Step::Pack));
     for (name, written) in &seen.old_receipts {
         if archive.uploads && !kept(*written, RECEIPT_KEPT) {
@@ -64,6 +70,26 @@ pub fn plan(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
     }
     steps.extend(leftovers(seen, archive, now));
     steps
+}
+
+/// Whether the hour file that an archive was made of may still stand: then the archive tells that it is packed.
+fn has_source(seen: &Seen, archive: &LogName) -> bool {
+    let Some(source) = [GZIP, ZSTD].iter().find_map(|ending| archive.without_ending(ending)) else { return false };
+    let same = |hour: &&LogName| {
+        (hour.prefix(), hour.stamp(), hour.suffix(), hour.extension())
+            == (source.prefix(), source.stamp(), source.suffix(), source.extension())
+    };
+    seen.hours.iter().any(|hour| same(&hour))
+}
+
+/// Manifests that are left to make or to store, beside those of archives that stand.
+fn untold(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
+    let stands = |name: &LogName| seen.archives.iter().any(|(archive, _)| archive == name);
+    let settled = |written: DateTime<Utc>| now.signed_duration_since(written) > DRAFT_ABANDONED;
+    // A summary is there before its archive is; only later it tells of one that is gone, or that never was.
+    let summaries = seen.summaries.iter().filter(|(_, written)| settled(**written)).map(|(name, _)| name);
+    let names: BTreeSet<_> = summaries.chain(&seen.manifests).filter(|name| archive.uploads && !stands(name)).collect();
+    names.into_iter().cloned().map(Step::Upload).collect()
 }
 
 fn due(seen: &Seen, sources: Sources, now: DateTime<Utc>) -> Vec<LogName> {
@@ -86,8 +112,9 @@ fn due(seen: &Seen, sources: Sources, now: DateTime<Utc>) -> Vec<LogName> {
 /// Work, seals and marks whose hour file is gone, and journals whose archive is: the crash came after the last step that
 /// needed them. The uploader gives up the uploads of such journals.
 fn leftovers(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
-    let stands = |name: &&LogName| seen.archives.iter().any(|(archive, _)| archive == *name);
-    let journals = seen.journals.iter().filter(|name| !stands(name));
+    let stands = |name: &LogName| seen.archives.iter().any(|(archive, _)| archive == name);
+    let growing = |name: &LogName| seen.works.iter().any(|(work, _)| *work == name.to_string());
+    let journals = seen.journals.iter().filter(|name| !stands(name) && !growing(name));
     let mut steps: Vec<_> = journals.cloned().map(Step::Upload).collect();
     let packs = archive.sources != Sources::None;
     let ours = |name: &LogName| packs && archive.prefix.as_ref().is_none_or(|p| p == name.prefix());
@@ -104,6 +131,20 @@ fn leftovers(seen: &Seen, archive: &Archive, now: DateTime<Utc>) -> Vec<Step> {
     }
     for name in seen.seals.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {
         steps.push(Step::Clear(archive.layout.seal(name)));
+    }
+    for name in seen.tallies.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {
+        steps.push(Step::Clear(archive.layout.tally(name)));
+    }
+    // Where nobody here makes manifests of them.
+    let kept = if archive.sources == Sources::Superseded { DRAFT_ABANDONED } else { RECEIPT_KEPT };
+    for (name, written) in seen.summaries.iter().filter(|(name, _)| !archive.uploads && ours(name) && !stands(name)) {
+        if now.signed_duration_since(*written) > kept {
+            steps.push(Step::Clear(archive.layout.summary(name)));
+        }
+    }
+    let packs = |name: &&LogName| seen.hours.iter().any(|hour| name.to_string().starts_with(&format!("{hour}.")));
+    for name in seen.progresses.iter().filter(|name| ours(name) && !packs(name)) {
+        steps.push(Step::Clear(archive.layout.progress(name)));
     }
     for name in seen.inputs.iter().filter(|name| ours(name) && !seen.hours.contains(name)) {
         steps.push(Step::Clear(archive.layout.input(name)));

@@ -7,7 +7,7 @@ use crate::error::{Kind, Result};
 use crate::format::name::LogName;
 use crate::format::receipt::Receipt;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A listing of DIR, as far as names follow the grammar. Paired with what else is known of a file.
@@ -21,6 +21,14 @@ pub struct Seen {
     pub inputs: BTreeSet<LogName>,
     /// Journals of uploads in parts.
     pub journals: BTreeSet<LogName>,
+    /// Tallies of hour files.
+    pub tallies: BTreeSet<LogName>,
+    /// The progress of archives in the making.
+    pub progresses: BTreeSet<LogName>,
+    /// Summaries, and when they were written.
+    pub summaries: BTreeMap<LogName, DateTime<Utc>>,
+    /// Manifests that are to be stored.
+    pub manifests: BTreeSet<LogName>,
     /// Files in the making, and when they last changed.
     pub works: Vec<(String, DateTime<Utc>)>,
     /// Archives, sorted, with the time of their receipt if a receipt of ours says they are stored.
@@ -48,8 +56,10 @@ pub fn look(archive: &Archive) -> Result<Seen> {
     let mut seen = Seen::default();
     let works = list(archive, &layout.works())?;
     seen.works = works.into_iter().map(|e| (e.name, e.modified)).collect();
+    seen.progresses = names(list(archive, &layout.progresses())?).map(|(name, _)| name).collect();
     if archive.sources != Sources::None {
         seen.inputs = names(list(archive, &layout.inputs())?).map(|(name, _)| name).collect();
+        seen.tallies = names(list(archive, &layout.tallies())?).map(|(name, _)| name).collect();
         seen.seals = names(list(archive, &layout.seals())?).map(|(name, _)| name).collect();
         seen.hours = names(list(archive, layout.dir())?).map(|(name, _)| name).filter(&wanted).collect();
         seen.hours.sort_by(|a, b| (a.stamp(), a).cmp(&(b.stamp(), b)));
@@ -57,6 +67,10 @@ pub fn look(archive: &Archive) -> Result<Seen> {
     if archive.uploads {
         seen.journals = names(list(archive, &layout.journals())?).map(|(name, _)| name).filter(&wanted).collect();
     }
+    let manifests = names(list(archive, &layout.manifests())?).map(|(name, _)| name);
+    seen.manifests = manifests.filter(&wanted).collect();
+    let summaries = names(list(archive, &layout.summaries())?).map(|(name, entry)| (name, entry.modified));
+    seen.summaries = summaries.filter(|(name, _)| wanted(name)).collect();
     let receipts: Vec<_> = names(list(archive, &layout.receipts())?).filter(|(name, _)| wanted(name)).collect();
     let mut archives = BTreeSet::new();
     for (name, _) in names(list(archive, &layout.archives())?).filter(|(name, _)| wanted(name)) {

@@ -1,24 +1,28 @@
-//! One archive to one object. What stands at a key is never overwritten: the same content is success, other content gives
-//! the archive another name.
+//! One archive to one object, and its manifest beside it. What stands at a key is never overwritten: the same content is
+//! success, a beginning of it leaves the rest to be stored, other content gives the archive another name.
 
-use super::{Archive, codec, multipart};
+use super::multipart::{self, Way};
+use super::rest::{self, Common};
+use super::{Archive, chain, codec, summary};
 use crate::env::fs::{locked, publish_bytes};
 use crate::env::store::{Body, Store, Stored};
 use crate::error::{Error, Kind, Result};
-use crate::format::key::{Dest, KEY_LIMIT};
+use crate::format::key::{Dest, KEY_LIMIT, manifest_key};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::receipt::{Receipt, VERSION};
 
 /// What became of a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is stored, and the receipt is written.
     Stored,
+    /// The far end held a beginning of it; the rest is an archive of this name, which is to be stored as well.
+    Split(LogName),
     /// It was stored before, or it is gone.
     Skipped,
 }
 
-/// Stores an archive and writes its receipt.
+/// Stores an archive, writes its receipt, and stores its manifest: whatever of that is left to do.
 pub async fn upload(archive: &Archive, store: &dyn Store, dest: &Dest, name: &LogName) -> Result<Outcome> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let path = layout.archive(name);
@@ -26,53 +30,73 @@ pub async fn upload(archive: &Archive, store: &dyn Store, dest: &Dest, name: &Lo
         // Gone, or another process has it: then only its receipt tells that it is stored.
         if fs.stat(&path)?.is_none() {
             multipart::abandon(archive, store, name).await?;
-        } else if fs.stat(&layout.receipt(name))?.is_none() {
-            return Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it"));
+            return chain::settle(archive, store, dest, name).await;
         }
-        return Ok(Outcome::Skipped);
+        return match fs.stat(&layout.receipt(name))? {
+            None => Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it")),
+            Some(_) => Ok(Outcome::Skipped),
+        };
     };
     if fs.stat(&layout.receipt(name))?.is_some() {
         multipart::abandon(archive, store, name).await?;
-        return Ok(Outcome::Skipped);
+        return chain::settle(archive, store, dest, name).await;
     }
+    summary::of_archive(archive, name, &file)?;
     let body = Body { offset: 0, len: file.len()?, file };
-    let (key, stored) = place(archive, store, dest, name, &body).await?;
-    let receipt = Receipt {
-        version: VERSION,
-        stored: dest.url(&key),
-        bytes: body.len,
-        checksum: stored.checksum,
-        etag: stored.etag,
-        at: archive.env.clock.now(),
+    let rest = match place(archive, store, dest, name, &body).await? {
+        Placed::At(key, stored) => {
+            receive(archive, dest.url(&key), name, body.len, stored)?;
+            tracing::info!("stored {} ({} bytes)", dest.url(&key), body.len);
+            None
+        }
+        Placed::Begun(key, common) => {
+            let rest = rest::begin(archive, name, &body, &common)?;
+            receive(archive, dest.url(&key), name, common.object, Stored::default())?;
+            rest
+        }
     };
+    chain::settle(archive, store, dest, name).await?;
+    Ok(rest.map_or(Outcome::Stored, Outcome::Split))
+}
+
+/// Writes the receipt.
+fn receive(archive: &Archive, stored: String, name: &LogName, bytes: u64, said: Stored) -> Result<()> {
+    let (fs, layout) = (&archive.env.fs, &archive.layout);
+    let at = archive.env.clock.now();
+    let receipt = Receipt { version: VERSION, stored, bytes, checksum: said.checksum, etag: said.etag, at };
     let text = serde_json::to_vec(&receipt).unwrap_or_default();
     match publish_bytes(&**fs, &text, &layout.draft("receipt", std::process::id(), name), &layout.receipt(name)) {
-        Err(e) if e.kind != Kind::Exists => return Err(e),
-        _ => {}
+        Err(e) if e.kind != Kind::Exists => Err(e),
+        _ => Ok(()),
     }
-    tracing::info!("stored {} ({} bytes)", receipt.stored, receipt.bytes);
-    Ok(Outcome::Stored)
+}
+
+/// What became of an archive at the far end.
+enum Placed {
+    /// It is the object at this key.
+    At(String, Stored),
+    /// The object at this key is a beginning of it, which a rescue has stored, or all of it and more.
+    Begun(String, Common),
 }
 
 /// Finds the key that is free or has this content already, and stores the archive there.
-async fn place(
-    archive: &Archive,
-    store: &dyn Store,
-    dest: &Dest,
-    name: &LogName,
-    body: &Body,
-) -> Result<(String, Stored)> {
+async fn place(archive: &Archive, store: &dyn Store, dest: &Dest, name: &LogName, body: &Body) -> Result<Placed> {
     let candidates = std::iter::once(name.clone()).chain((0..DUPLICATES).map(|n| name.duplicate(n)));
     for candidate in candidates {
         let key = dest.key(&candidate);
-        if key.len() > KEY_LIMIT {
-            let cause = format!("the key is {} bytes long, and {KEY_LIMIT} is the most that S3 takes", key.len());
+        let longest = manifest_key(&key).len();
+        if longest > KEY_LIMIT {
+            let cause =
+                format!("the key of its manifest is {longest} bytes long, and {KEY_LIMIT} is the most that S3 takes");
             return Err(Error::stop("store", dest.url(&key), Kind::Other, cause).mend("shorten DEST or the prefix"));
         }
         match send(archive, store, name, &key, body).await {
             Err(e) if e.kind == Kind::Exists => match store.matches(&key, body.clone()).await {
-                Ok(true) => return Ok((key, Stored::default())),
+                Ok(true) => return Ok(Placed::At(key, Stored::default())),
                 Ok(false) => {
+                    if let Some(common) = rest::common(archive, store, &key, name, body).await? {
+                        return Ok(Placed::Begun(key, common));
+                    }
                     tracing::warn!(
                         "{}: other content stands there; it stays, and this gets another name",
                         dest.url(&key)
@@ -83,7 +107,7 @@ async fn place(
                 }
                 Err(e) => return Err(e),
             },
-            stored => return stored.map(|stored| (key, stored)),
+            stored => return stored.map(|stored| Placed::At(key, stored)),
         }
     }
     let cause = "other content stands there, and at all 25 names for duplicates";
@@ -95,7 +119,7 @@ async fn send(archive: &Archive, store: &dyn Store, name: &LogName, key: &str, b
     let content_type = codec::content_type(&text);
     match store.parts() {
         Some(parts) if body.len > parts.part_size() => {
-            multipart::send(archive, store, parts, name, key, content_type, body.clone()).await
+            multipart::send(Way { archive, store, parts, name, key, content_type }, body.clone()).await
         }
         parts => {
             if parts.is_some() {

@@ -2,8 +2,9 @@
 //! far end that is down as a whole is tried with one archive at a time, in turn, and a change of its state is said once.
 
 use super::Archive;
+use super::ahead::{self, Ahead, Grown, Sender};
 use super::upload::{Outcome, upload};
-use crate::env::store::Store;
+use crate::env::store::{Body, Store};
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::key::Dest;
 use crate::format::name::LogName;
@@ -32,6 +33,8 @@ struct Queue {
     failed: Vec<(LogName, Error)>,
     /// Why the far end as a whole can't be used, and when it is tried next.
     down: Option<(Error, Turn)>,
+    /// What is sent while its hour lasts.
+    ahead: Ahead,
 }
 
 impl Queue {
@@ -39,6 +42,16 @@ impl Queue {
     fn most(&self) -> usize {
         if self.down.is_some() { 1 } else { AT_ONCE }
     }
+}
+
+enum Job {
+    Upload(LogName, u32),
+    Ahead(ahead::What),
+}
+
+enum Done {
+    Upload(LogName, u32, Result<Outcome>),
+    Ahead(ahead::Done),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +87,7 @@ impl Uploader {
     /// Puts an archive into the queue; one that is there already stays where it is.
     pub fn offer(&self, name: &LogName) {
         let mut queue = self.lock();
+        queue.ahead.ended(name);
         if !queue.waiting.contains_key(name) && !queue.running.contains_key(name) {
             queue.waiting.insert(name.clone(), Turn { tries: 0, due: self.archive.env.clock.steady() });
             drop(queue);
@@ -111,23 +125,55 @@ impl Uploader {
         let mut tasks = JoinSet::new();
         let mut progress = self.archive.env.clock.steady();
         loop {
-            while let Some((name, tries)) = self.next_due() {
+            while let Some(job) = self.next_job() {
                 let run = self.clone();
-                tasks.spawn(async move {
-                    let done = upload(&run.archive, &*run.store, &run.dest, &name).await;
-                    (name, tries, done)
-                });
+                tasks.spawn(async move { run.work(job).await });
             }
             let pause = self.until_due();
             tokio::select! {
                 Some(done) = tasks.join_next() => match done {
-                    Ok((name, tries, done)) => self.settle(&name, tries, done, &mut progress),
+                    Ok(Done::Upload(name, tries, done)) => self.settle(&name, tries, done, &mut progress),
+                    Ok(Done::Ahead(done)) => self.settle_ahead(done),
                     Err(e) => tracing::error!("an upload ended: {e}; tried again later"),
                 },
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        if let Some((name, tries)) = self.next_due() {
+            return Some(Job::Upload(name, tries));
+        }
+        let now = self.archive.env.clock.steady();
+        self.lock().ahead.next_due(now).map(Job::Ahead)
+    }
+
+    async fn work(&self, job: Job) -> Done {
+        match job {
+            Job::Upload(name, tries) => {
+                let done = upload(&self.archive, &*self.store, &self.dest, &name).await;
+                Done::Upload(name, tries, done)
+            }
+            Job::Ahead(what) => Done::Ahead(ahead::send(&self.archive, &*self.store, &self.dest, what).await),
+        }
+    }
+
+    fn settle_ahead(&self, done: ahead::Done) {
+        let now = self.archive.env.clock.steady();
+        let mut queue = self.lock();
+        match done.failure() {
+            None if queue.waiting.is_empty() && queue.running.is_empty() && queue.down.take().is_some() => {
+                tracing::info!("{}: it works again", self.store.name());
+            }
+            None => {}
+            Some(e) => {
+                let tries = queue.ahead.tries();
+                self.note(&mut queue, e, tries, now);
+            }
+        }
+        queue.ahead.settle(done, now, back_off);
     }
 
     /// Takes the next archive whose turn it is; while the far end is down, only one at a time.
@@ -142,9 +188,11 @@ impl Uploader {
         }
         // While it is down those that were never tried go first, then the one that waited longest, so that a bad archive
         // holds up no other.
+        // What is being sent ahead is left to that.
+        let mut free = queue.waiting.iter().filter(|(name, _)| !queue.ahead.is_sending(name));
         let name = match queue.down {
-            Some(_) => queue.waiting.iter().min_by_key(|(_, turn)| (turn.tries > 0, turn.due)),
-            None => queue.waiting.iter().find(|(_, turn)| turn.due <= now),
+            Some(_) => free.min_by_key(|(_, turn)| (turn.tries > 0, turn.due)),
+            None => free.find(|(_, turn)| turn.due <= now),
         };
         let name = name.filter(|(_, turn)| turn.due <= now).map(|(name, _)| name.clone())?;
         let turn = queue.waiting.remove(&name)?;
@@ -158,9 +206,12 @@ impl Uploader {
             return BACK_OFF.1;
         }
         let now = self.archive.env.clock.steady();
-        let next = queue.waiting.values().map(|turn| turn.due.saturating_duration_since(now)).min();
+        let free = queue.waiting.iter().filter(|(name, _)| !queue.ahead.is_sending(name));
+        let next = free.map(|(_, turn)| turn.due.saturating_duration_since(now)).min();
         let probe = queue.down.as_ref().map(|(_, probe)| probe.due.saturating_duration_since(now));
-        next.max(probe).unwrap_or(BACK_OFF.1).max(Duration::from_millis(20))
+        let next = next.map(|next| next.max(probe.unwrap_or_default()));
+        let ahead = queue.ahead.due().map(|due| due.saturating_duration_since(now));
+        next.into_iter().chain(ahead).min().unwrap_or(BACK_OFF.1).max(Duration::from_millis(20))
     }
 
     fn settle(&self, name: &LogName, tries: u32, done: Result<Outcome>, progress: &mut Instant) {
@@ -171,7 +222,10 @@ impl Uploader {
         match done {
             Ok(outcome) => {
                 *progress = now;
-                if outcome == Outcome::Stored && queue.down.take().is_some() {
+                if let Outcome::Split(rest) = &outcome {
+                    queue.waiting.insert(rest.clone(), Turn { tries: 0, due: now });
+                }
+                if outcome != Outcome::Skipped && queue.down.take().is_some() {
                     tracing::info!("{}: it works again", self.store.name());
                     for turn in queue.waiting.values_mut() {
                         turn.due = now;
@@ -235,6 +289,20 @@ impl Uploader {
 fn back_off(tries: u32) -> Duration {
     let full = BACK_OFF.0.saturating_mul(1 << tries.min(16)).min(BACK_OFF.1);
     full.mul_f64(1.0 - fastrand::f64() / 2.0)
+}
+
+impl Sender for Uploader {
+    fn grown(&self, grown: Grown) {
+        let Some(parts) = self.store.parts() else { return };
+        if self.lock().ahead.grown(grown, parts.part_size()) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn checkpoint(&self, key: &str, body: Body) {
+        self.lock().ahead.checkpoint(key, body);
+        self.wake.notify_one();
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,6 @@ use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Compress superseded hour files that other programs wrote into DIR
 ///
@@ -33,16 +31,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
-    let archive = Archive {
-        env: Env::real(),
-        layout: Layout::new(args.dir.components().collect::<PathBuf>()),
-        prefix: None,
-        sources: Sources::Superseded,
-        codec: args.pack.codec()?,
-        uploads: false,
-        keep: Duration::MAX,
-        pressed: Arc::default(),
-        leaving: Arc::default(),
-    };
+    let layout = Layout::new(args.dir.components().collect::<PathBuf>());
+    let mut archive = Archive::new(Env::real(), layout, Sources::Superseded, args.pack.codec()?);
+    archive.threads = args.pack.threads();
     service::run(&archive, None, args.once, signals, log)
 }

@@ -3,6 +3,7 @@
 mod compress;
 mod options;
 mod pipe;
+mod rescue;
 mod sentry;
 mod upload;
 
@@ -40,6 +41,7 @@ enum Command {
     Pipe(pipe::Args),
     Compress(compress::Args),
     Upload(upload::Args),
+    Rescue(rescue::Args),
 }
 
 /// Parses the command line, runs the command, and says how it went.
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Pipe(args) => start(&args.log, &mut log).and_then(|()| pipe::run(args, &signals, &log)),
         Command::Compress(args) => start(&args.log, &mut log).and_then(|()| compress::run(args, signals, &log)),
         Command::Upload(args) => start(&args.log, &mut log).and_then(|()| upload::run(args, signals, &log)),
+        Command::Rescue(args) => start(&args.log, &mut log).and_then(|()| rescue::run(args)),
     };
     let left = match done {
         Ok(Left(left)) => left,

@@ -35,6 +35,9 @@ pub struct Pack {
     /// Compression level: gzip 1 to 9 (default 6), zstd 1 to 19 (default 3)
     #[arg(long, value_name = "N")]
     level: Option<u32>,
+    /// How many cores packing may use at once, where more than one block of 4 MiB waits
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pack_threads: u16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,6 +49,11 @@ enum CodecName {
 }
 
 impl Pack {
+    /// How many blocks are packed at once.
+    pub fn threads(&self) -> usize {
+        usize::from(self.pack_threads)
+    }
+
     /// The checked codec.
     pub fn codec(&self) -> Result<Codec> {
         let (most, default) = match self.codec {

@@ -11,7 +11,7 @@ use crate::env::replies::Replies;
 use crate::env::signals::{Asked, Signals};
 use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
-use crate::format::key::Dest;
+use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
@@ -30,6 +30,8 @@ const HOLD_RETRY: Duration = Duration::from_secs(1);
 const EC2: &str = "ec2";
 /// When lines are forced to the disk, unless it is said or there are transactions.
 const SYNC: Duration = Duration::from_secs(1);
+/// How often a checkpoint goes to S3, unless it is said.
+const CHECKPOINT: Duration = Duration::from_secs(60);
 /// What rsyslog sends around a transaction, unless it is told otherwise (rsyslog documentation, omprog).
 const BEGIN_MARK: &str = "BEGIN TRANSACTION";
 const COMMIT_MARK: &str = "COMMIT TRANSACTION";
@@ -91,6 +93,10 @@ pub struct Args {
     /// smaller]
     #[arg(long, value_name = "SIZE", value_parser = config::size)]
     reserve: Option<u64>,
+    /// How often another host is told what it needs to finish the open hour, if this one is lost: a duration, or `off`
+    /// [default: 60s at S3, off at file://]
+    #[arg(long, value_name = "DURATION|off", value_parser = config::checkpoint)]
+    checkpoint: Option<config::Every>,
     #[command(flatten)]
     pack: options::Pack,
     #[command(flatten)]
@@ -180,23 +186,34 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     };
     config::check_names(&args.prefix, &suffix)?;
     let archive = Archive {
-        env: env.clone(),
-        layout: Layout::new(dir),
         prefix: Some(args.prefix.clone()),
-        sources: Sources::Sealed,
-        codec,
         uploads: dest.is_some(),
         keep: args.keep.keep,
-        pressed: Arc::default(),
-        leaving: Arc::default(),
+        threads: args.pack.threads(),
+        following: Some(Arc::default()),
+        host: config::host_name(),
+        ..Archive::new(env.clone(), Layout::new(dir), Sources::Sealed, codec)
     };
     let spool =
         spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
     let mode = mode(args)?;
-    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, log: log.clone() };
+    let checkpoints = checkpoints(args, dest.as_ref())?;
+    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
     Ok((pipe, speech, store, dest))
+}
+
+/// Where checkpoints go, and how often.
+fn checkpoints(args: &Args, dest: Option<&Dest>) -> Result<Option<(Dest, Duration)>> {
+    let Some(dest) = dest else {
+        return match args.checkpoint {
+            Some(config::Every(Some(_))) => Err(Error::usage("--checkpoint", "goes with a DEST only")),
+            _ => Ok(None),
+        };
+    };
+    let default = config::Every(matches!(dest.place, Place::S3(_)).then_some(CHECKPOINT));
+    Ok(args.checkpoint.unwrap_or(default).0.map(|every| (dest.clone(), every)))
 }
 
 fn sync(args: &Args) -> Result<SyncPolicy> {

@@ -13,7 +13,6 @@ use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Store what lies in DIR/archive
 ///
@@ -43,16 +42,12 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
     let store = args.s3.store(&env, &dest)?;
+    let layout = Layout::new(parent(&args.archive)?);
     let archive = Archive {
-        env,
-        layout: Layout::new(parent(&args.archive)?),
-        prefix: None,
-        sources: Sources::None,
-        codec: Codec::Gzip(6),
         uploads: true,
         keep: args.keep.keep,
-        pressed: Arc::default(),
-        leaving: Arc::default(),
+        host: config::host_name(),
+        ..Archive::new(env, layout, Sources::None, Codec::Gzip(6))
     };
     config::check_apart(&archive.layout, &dest)?;
     let uploader = Uploader::start(archive.clone(), store, dest)?;

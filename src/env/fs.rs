@@ -168,6 +168,18 @@ pub fn publish_bytes(fs: &dyn Fs, data: &[u8], work: &Path, to: &Path) -> Result
     done
 }
 
+/// Opens a file, and creates it if there is none.
+pub fn open_or_create(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn File>> {
+    match fs.open(path) {
+        Err(e) if e.kind == Kind::NotFound => match fs.create(path) {
+            // By another process, this moment.
+            Err(e) if e.kind == Kind::Exists => fs.open(path),
+            created => created,
+        },
+        opened => opened,
+    }
+}
+
 /// Takes the lock of a file just opened at `path`, and makes sure that `path` still names it then.
 ///
 /// `None` if somebody else holds the lock, or the name went away meanwhile.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod directory;
 pub mod disk;
 pub mod fs;
+pub mod growth;
 pub mod guard;
 pub mod input;
 pub mod metadata;
@@ -17,6 +18,7 @@ pub mod s3;
 pub mod signals;
 pub mod slate;
 pub mod store;
+pub mod threads;
 
 use std::sync::Arc;
 

@@ -32,6 +32,11 @@ const MANDATORY: usize = 5;
 /// The longest key that S3 takes, in bytes (Amazon S3 User Guide, "Naming Amazon S3 objects").
 pub const KEY_LIMIT: usize = 1024;
 
+/// The longest file name, in bytes (NAME_MAX of Linux).
+const NAME_LIMIT: usize = 255;
+
+/// What the keys of all checkpoints begin with.
+pub const CHECKPOINTS: &str = ".logjam/checkpoint/";
 /// What stands for `{suffix}` in the key of a file that has none.
 const NO_SUFFIX: &str = "_";
 
@@ -66,6 +71,8 @@ pub struct Dest {
     /// Where archives go.
     pub place: Place,
     template: Vec<Piece>,
+    /// CRC-32 of the text: keeps the checkpoints of two templates in one bucket apart.
+    crc: u32,
 }
 
 impl Dest {
@@ -89,7 +96,7 @@ impl Dest {
                         format!("the template has {fixed} bytes beside its fields, and a key {KEY_LIMIT} at the most");
                     return Err(fault(text, cause).mend("shorten it"));
                 }
-                Ok(Self { place: Place::S3(bucket.to_owned()), template })
+                Ok(Self { place: Place::S3(bucket.to_owned()), template, crc: crc32fast::hash(text.as_bytes()) })
             }
             "file" => {
                 let Some(path) = rest.strip_prefix('/') else {
@@ -102,7 +109,8 @@ impl Dest {
                 let fixed = path.find('{').map_or("", |at| path[..at].rsplit_once('/').map_or("", |(dir, _)| dir));
                 let below = if fixed.is_empty() { path } else { &path[fixed.len() + 1..] };
                 let template = parse_template(text, below, rest_at + 1 + path.len() - below.len())?;
-                Ok(Self { place: Place::Directory(format!("/{}", fixed.trim_end_matches('/'))), template })
+                let place = Place::Directory(format!("/{}", fixed.trim_end_matches('/')));
+                Ok(Self { place, template, crc: crc32fast::hash(text.as_bytes()) })
             }
             _ => Err(fault(text, format!("unknown scheme `{scheme}`")).mend("s3:// and file:/// are known")),
         }
@@ -120,6 +128,12 @@ impl Dest {
         key
     }
 
+    /// The key of the checkpoint of a stream. `id` is of the DIR, so that who comes after a lost disk leaves the last checkpoint
+    /// before that alone, and of the process, where several write one stream.
+    pub fn checkpoint_key(&self, prefix: &str, suffix: &str, id: u32) -> String {
+        format!("{CHECKPOINTS}{prefix}/{suffix}.{:08x}.{id:08x}", self.crc)
+    }
+
     /// Place and key, as a person would write it.
     pub fn url(&self, key: &str) -> String {
         match &self.place {
@@ -127,6 +141,19 @@ impl Dest {
             Place::Directory(dir) => format!("file://{}/{key}", dir.trim_end_matches('/')),
         }
     }
+}
+
+/// The key of the manifest beside an object. Query engines pass over names that begin with `_`. It fits wherever the object's
+/// name does: of one that is too long with what is added, a CRC-32 stands for the end.
+pub fn manifest_key(key: &str) -> String {
+    let (dir, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
+    let whole = format!("{dir}_{name}.json");
+    if whole.len() - dir.len() <= NAME_LIMIT {
+        return whole;
+    }
+    let end = format!("-{:08x}.json", crc32fast::hash(name.as_bytes()));
+    let fits = name.floor_char_boundary(NAME_LIMIT - 1 - end.len());
+    format!("{dir}_{}{end}", &name[..fits])
 }
 
 impl Field {
@@ -226,6 +253,33 @@ mod tests {
         assert_eq!(dest.url("k"), "file:///srv/logs/k");
         let root = Dest::parse("file:///{prefix}/{year}/{month}/{day}/{filename}").unwrap();
         assert_eq!(root.place, Place::Directory("/".into()));
+    }
+
+    #[test]
+    fn a_manifest_lies_beside_its_object_and_a_checkpoint_under_logjams_own_prefix() {
+        assert_eq!(manifest_key("a/b/c.log.gz"), "a/b/_c.log.gz.json");
+        assert_eq!(manifest_key("c.log.gz"), "_c.log.gz.json");
+        let keys =
+            ["s3://logs/{prefix}/{year}/{month}/{day}/{filename}", "s3://logs/{prefix}{year}{month}{day}{filename}"]
+                .map(|text| Dest::parse(text).unwrap().checkpoint_key("syslog", "web-1", 255));
+        assert_eq!(keys[0], ".logjam/checkpoint/syslog/web-1.f4551661.000000ff");
+        assert_ne!(keys[0], keys[1]);
+        let same = Dest::parse("s3://logs/{prefix}/{year}/{month}/{day}/{filename}").unwrap();
+        assert_ne!(same.checkpoint_key("syslog", "web-1", 2), keys[0]);
+    }
+
+    #[test]
+    fn a_manifest_fits_wherever_its_object_does() {
+        let name = |len: usize| format!("{}{}-20130704T0900Z.log.gz", "x".repeat(len % 2), "é".repeat(len));
+        for len in 110..=116 {
+            let name = name(len);
+            let key = manifest_key(&format!("a/{name}"));
+            let file = key.strip_prefix("a/_").unwrap();
+            assert!(file.len() < 255 && file.ends_with(".json"), "{} {file}", file.len());
+            assert_eq!(file == format!("{name}.json"), name.len() <= 249, "{} {file}", name.len());
+        }
+        let one = "p".repeat(255);
+        assert_ne!(manifest_key(&one), manifest_key(&format!("{}q", &one[1..])));
     }
 
     #[test]

@@ -9,7 +9,13 @@
 //! DIR/.logjam/session/TOKEN       where the dialogue with a daemon stands
 //! DIR/.logjam/id/NAME.NUMBER      identities of the lines in an hour file
 //! DIR/.logjam/work/NAME.gz        an archive in the making; any small file before it gets its final name
+//! DIR/.logjam/pack/NAME.gz        how far the packing of an hour file has come: its progress
 //! DIR/.logjam/upload/NAME.gz      journal of an upload in parts
+//! DIR/.logjam/tally/NAME          what happened to an hour file's lines on their way
+//! DIR/.logjam/summary/NAME.gz     what an archive holds, for its manifest
+//! DIR/.logjam/manifest/NAME.gz    a manifest that is to be stored
+//! DIR/.logjam/chain/NAME.gz       the newest manifest of a stream that is stored
+//! DIR/.logjam/checkpoint/STREAM.N the last checkpoint of a stream
 //! ```
 
 use super::name::LogName;
@@ -138,6 +144,71 @@ impl Layout {
     pub fn draft(&self, kind: &str, id: u32, name: &LogName) -> PathBuf {
         let name = crc32fast::hash(name.to_string().as_bytes());
         self.works().join(format!(".{kind}-{id}-{name:08x}"))
+    }
+
+    /// The directory of the progress of packing.
+    pub fn progresses(&self) -> PathBuf {
+        self.private().join("pack")
+    }
+
+    /// How far an archive in the making has come.
+    pub fn progress(&self, name: &LogName) -> PathBuf {
+        self.progresses().join(name.to_string())
+    }
+
+    /// The directory of tallies.
+    pub fn tallies(&self) -> PathBuf {
+        self.private().join("tally")
+    }
+
+    /// The tally of an hour file.
+    pub fn tally(&self, name: &LogName) -> PathBuf {
+        self.tallies().join(name.to_string())
+    }
+
+    /// The directory of summaries.
+    pub fn summaries(&self) -> PathBuf {
+        self.private().join("summary")
+    }
+
+    /// The summary of an archive.
+    pub fn summary(&self, name: &LogName) -> PathBuf {
+        self.summaries().join(name.to_string())
+    }
+
+    /// The directory of manifests that are to be stored.
+    pub fn manifests(&self) -> PathBuf {
+        self.private().join("manifest")
+    }
+
+    /// A manifest that is to be stored.
+    pub fn manifest(&self, name: &LogName) -> PathBuf {
+        self.manifests().join(name.to_string())
+    }
+
+    /// The directory of the newest stored manifests.
+    pub fn chains(&self) -> PathBuf {
+        self.private().join("chain")
+    }
+
+    /// A stored manifest that the next one of its stream points to.
+    pub fn chain(&self, name: &LogName) -> PathBuf {
+        self.chains().join(name.to_string())
+    }
+
+    /// Who holds its lock may make a manifest.
+    pub fn chain_lock(&self) -> PathBuf {
+        self.chains().join(".lock")
+    }
+
+    /// The directory of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.private().join("checkpoint")
+    }
+
+    /// The last checkpoint of a stream; who holds the lock of one with this `slot` may write it.
+    pub fn checkpoint(&self, prefix: &str, suffix: &str, slot: u32) -> PathBuf {
+        self.checkpoints().join(format!("{prefix}.{suffix}.{slot}"))
     }
 
     /// The directory of upload journals.

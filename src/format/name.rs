@@ -11,6 +11,11 @@ use std::fmt;
 /// Extension of the hour files that `logjam pipe` writes.
 pub const LOG: &str = ".log";
 
+/// Stands for the token of a file that has none, in the name of its rest: it sorts before all others.
+const FIRST: &str = "0000000000000";
+/// Between a token and the hash of what is left out.
+const REST: &str = "r";
+
 /// Between the prefix and the time of a file whose own name was taken.
 const DUPLICATE: &str = "-logjam-compress-duplicate-timestamp";
 
@@ -110,6 +115,20 @@ impl LogName {
     pub fn without_ending(&self, ending: &str) -> Option<Self> {
         let extension = self.extension.strip_suffix(ending)?;
         (extension.len() > 1).then(|| Self { extension: extension.to_owned(), ..self.clone() })
+    }
+
+    /// What tells an hour file, packed or not, from others of its stream and period; empty for the first one. They sort by it in
+    /// the order in which they were begun. `None` if no hour file of `logjam pipe` bears such a name.
+    pub fn token(&self) -> Option<&str> {
+        let token = &self.extension[..self.extension.find(LOG)?];
+        token.strip_prefix('.').or(Some("")).filter(|token| !token.contains('.'))
+    }
+
+    /// The name of a file that holds the rest of this one: it sorts right behind it. `hash` tells what is left out.
+    pub fn rest(&self, hash: &str) -> Option<Self> {
+        let token = Some(self.token()?).filter(|token| !token.is_empty()).unwrap_or(FIRST);
+        let extension = format!(".{token}{REST}{hash}{}", &self.extension[self.extension.find(LOG)?..]);
+        Some(Self { extension, ..self.clone() })
     }
 
     /// The `n`th name to try for a file whose own name is taken, from 0 up to [`DUPLICATES`].
@@ -245,6 +264,20 @@ mod tests {
         assert_eq!(last.to_string(), "a-b-logjam-compress-duplicate-timestamp-24-20130704T0000Z-c.log.gz");
         assert_eq!(last.prefix(), "a-b");
         assert_eq!(LogName::parse(&last.to_string()).unwrap().prefix(), "a-b");
+    }
+
+    #[test]
+    fn the_rest_of_a_file_sorts_right_behind_it() {
+        let name = |text: &str| LogName::parse(text).unwrap();
+        let rest = |text: &str| name(text).rest("h").map(|name| name.to_string());
+        assert_eq!(rest("a-20130704T0000Z-c.log.gz").as_deref(), Some("a-20130704T0000Z-c.0000000000000rh.log.gz"));
+        assert_eq!(rest("a-20130704T0000Z-c.1f0.log.zst").as_deref(), Some("a-20130704T0000Z-c.1f0rh.log.zst"));
+        assert_eq!(rest("a-20130704T0000Z-c.txt"), None);
+        assert_eq!(rest("a-20130704T0000Z-c.a.b.log.gz"), None);
+        let all = ["a-20130704T0000Z-c.log.gz", "a-20130704T0000Z-c.1f0c3k9a2bxyz.log.gz"].map(name);
+        let rests = all.each_ref().map(|name| name.rest("9").unwrap());
+        let tokens = [&all[0], &rests[0], &all[1], &rests[1]].map(|name| name.token().unwrap().to_owned());
+        assert!(tokens.is_sorted(), "{tokens:?}");
     }
 
     #[test]

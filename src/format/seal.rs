@@ -1,6 +1,7 @@
 //! The seal of an hour file: a small JSON object that says the file has ended and what it holds. Once it stands, the
 //! hour file is never written to again.
 
+use super::manifest::Counts;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub enum Ended {
     Fault,
     /// An earlier life left it behind.
     Recovered,
+    /// Its host was gone, and another one finished it (manifests only).
+    Rescue,
+    /// Nobody wrote that down: another program made the archive (manifests only).
+    Unknown,
 }
 
 /// What an ended hour file holds.
@@ -34,10 +39,16 @@ pub struct Seal {
     pub ended: Ended,
     /// Bytes, the newline included that the end may have added.
     pub bytes: u64,
-    /// Arrival of the first byte in this life, if known.
+    /// Length of the period in seconds, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// What happened to its lines on their way.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Arrival of the first byte, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<DateTime<Utc>>,
-    /// Arrival of the last byte, if known.
+    /// Arrival of the last byte, if known: of a file that was left behind, when it was last written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<DateTime<Utc>>,
 }
@@ -52,11 +63,15 @@ mod tests {
             version: VERSION,
             ended: Ended::Period,
             bytes: 12,
+            seconds: Some(3600),
+            counts: Counts { cut: 5, ..Counts::default() },
             first: "2026-11-22T15:00:00Z".parse().ok(),
             last: None,
         };
         let text = serde_json::to_string(&seal).unwrap();
-        assert_eq!(text, r#"{"version":1,"ended":"period","bytes":12,"first":"2026-11-22T15:00:00Z"}"#);
+        let first = r#""first":"2026-11-22T15:00:00Z"}"#;
+        let counts = r#""recovered":0,"cut":5,"resent":0"#;
+        assert_eq!(text, format!(r#"{{"version":1,"ended":"period","bytes":12,"seconds":3600,{counts},{first}"#));
         assert_eq!(serde_json::from_str::<Seal>(&text).unwrap(), seal);
     }
 }

@@ -1,19 +1,23 @@
 //! Wires the rooms of `logjam pipe`: the intake on the calling thread, the archivist (seal, recover, pack, retire) and the
 //! uploader on threads of their own. The intake never waits for either.
 
+mod archivist;
 mod confirm;
 
+use crate::archive::Archive;
+use crate::archive::checkpoint::Checkpoints;
+use crate::archive::follow::{self, Following, Growing};
 use crate::archive::uploader::Uploader;
-use crate::archive::{Archive, Pass};
 use crate::config::check_dir;
 use crate::env::input::Input;
 use crate::env::signals::{Asked, Signals};
-use crate::error::{Class, Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::format::key::Dest;
 use crate::format::seal::Ended;
 use crate::ingest::{self, End, Sink};
 use crate::log::LogFile;
 use crate::spool::reserve::Reserve;
-use crate::spool::{self, Handover, Hour, Spool};
+use crate::spool::{self, Hour, Spool};
 pub use confirm::Speech;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +26,8 @@ use std::time::Duration;
 
 /// How many ended files may wait to be sealed. One more is left to recovery: the intake does not wait.
 const ENDED_LIMIT: usize = 64;
-/// How often DIR is looked at when nothing happens.
-const RESCAN: Duration = Duration::from_secs(60);
-/// How soon a failed seal is tried again.
-const SEAL_RETRY: Duration = Duration::from_secs(1);
-/// How soon an uploader that could not be started is tried again.
-const START_RETRY: Duration = Duration::from_secs(1);
 /// How long the program may take to leave when nothing needs to be finished.
 const LEAVE: Duration = Duration::from_millis(1500);
-/// With `--once`: how often a failed pass is tried again, a second apart.
-const ONCE_TRIES: u32 = 10;
 
 /// Everything that `logjam pipe` needs.
 pub struct Pipe {
@@ -43,6 +39,8 @@ pub struct Pipe {
     pub reserve: Option<u64>,
     /// At the end of the input: end the open file too, and archive everything.
     pub once: bool,
+    /// What is written for other hosts, and how often.
+    pub checkpoints: Option<(Dest, Duration)>,
     /// The program's own log file, to be reopened on SIGHUP.
     pub log: LogFile,
 }
@@ -75,20 +73,24 @@ pub fn run(
     let (sender, events) = sync_channel(ENDED_LIMIT);
     let session = dialogue.as_ref().map(|speech| Arc::clone(&speech.session));
     let own = session.as_deref().map(|session| session.token().to_owned());
-    let spool = Spool::open(
+    let mut spool = Spool::open(
         pipe.archive.env.clone(),
         pipe.archive.layout.clone(),
         pipe.spool.clone(),
         input.identity(),
         session,
-        handover(sender.clone()),
+        archivist::handover(sender.clone()),
     )?;
+    if let Some(following) = &pipe.archive.following {
+        spool.tell(told(Arc::clone(following)));
+        start_follower(&pipe, following)?;
+    }
     let room = Room {
         reserve: Reserve::new(pipe.archive.env.clone(), pipe.archive.layout.dir(), pipe.reserve),
         pressed: Arc::clone(&pipe.archive.pressed),
         archivist: sender.clone(),
     };
-    let reports = start_archivist(&pipe, own, events, start_uploader)?;
+    let reports = archivist::start(&pipe, own, events, start_uploader)?;
     let (read, spool) = match dialogue {
         None => {
             let mut intake = Intake { spool, room, log: pipe.log.clone() };
@@ -107,6 +109,9 @@ pub fn run(
     }
     let _ = sender.send(Event::Finish);
     let left = if pipe.once { finish(&reports, signals) } else { leave(&reports) };
+    if let Some(following) = &pipe.archive.following {
+        following.leave();
+    }
     if pipe.once {
         // What was stored just now may have been kept for its time already.
         pipe.archive.pass(|_| {})?;
@@ -114,41 +119,31 @@ pub fn run(
     read.map(|_| left)
 }
 
-fn start_archivist(
-    pipe: &Pipe,
-    own: Option<String>,
-    events: Receiver<Event>,
-    start_uploader: impl Fn() -> Result<Option<Uploader>> + Send + 'static,
-) -> Result<Reports> {
-    let (report, reports) = sync_channel(1);
-    let archivist = Archivist {
-        pipe: pipe.archive.clone(),
-        spool: pipe.spool.clone(),
-        own,
-        events,
-        waiting: Vec::new(),
-        finishing: false,
+/// Each hour file is packed while it grows.
+fn told(following: Arc<Following>) -> spool::Told {
+    Box::new(move |hour| {
+        let length = hour.period().end - hour.period().start;
+        following.begin(Growing {
+            name: hour.name().clone(),
+            file: Arc::clone(hour.file()),
+            growth: Arc::clone(hour.growth()),
+            seconds: length.num_seconds().unsigned_abs(),
+        });
+    })
+}
+
+fn start_follower(pipe: &Pipe, following: &Arc<Following>) -> Result<()> {
+    let begin = |(dest, every): &(Dest, Duration)| {
+        Checkpoints::begin(&pipe.archive, dest.clone(), &pipe.spool.prefix, &pipe.spool.suffix, *every)
     };
-    let once = pipe.once;
-    let run = move || {
-        // Short of file descriptors, say: the hours wait on the disk meanwhile.
-        let mut said = String::new();
-        let uploader = loop {
-            match start_uploader() {
-                Ok(uploader) => break uploader,
-                Err(e) if e.to_string() == said => {}
-                Err(e) => {
-                    said = e.to_string();
-                    tracing::warn!("{e}; archives wait on the disk, and it is tried again every second");
-                }
-            }
-            archivist.pipe.env.clock.nap(START_RETRY);
-        };
-        let left = archivist.run(uploader.as_ref(), once);
-        let _ = report.send((left, uploader));
+    let checkpoints = match pipe.checkpoints.as_ref().map(begin).transpose() {
+        Ok(checkpoints) => checkpoints,
+        Err(e) => {
+            tracing::warn!("{e}; this process writes none");
+            None
+        }
     };
-    let thread = std::thread::Builder::new().name("archive".into()).spawn(run);
-    thread.map(|_| reports).map_err(|e| Error::io("start", "the archive thread", &e))
+    follow::start(pipe.archive.clone(), Arc::clone(following), checkpoints)
 }
 
 type Reports = Receiver<(Left, Option<Uploader>)>;
@@ -186,13 +181,6 @@ fn finish(reports: &Reports, signals: &Signals) -> Left {
         }
     }
     left
-}
-
-fn handover(sender: SyncSender<Event>) -> Handover {
-    Box::new(move |hour, ended| {
-        // If the archivist is that far behind, the file is left to recovery: its lock goes with it.
-        let _ = sender.try_send(Event::Ended(Box::new(hour), ended));
-    })
 }
 
 /// The space that the intake may use.
@@ -262,101 +250,5 @@ impl Sink for Intake {
             Asked::Reopen => self.log.reopen(),
             Asked::Leave => {}
         }
-    }
-}
-
-struct Archivist {
-    pipe: Archive,
-    spool: spool::Settings,
-    /// The session of this process.
-    own: Option<String>,
-    events: Receiver<Event>,
-    /// Ended, not sealed yet.
-    waiting: Vec<(Box<Hour>, Ended)>,
-    finishing: bool,
-}
-
-impl Archivist {
-    /// Runs until it is told to finish: what could not be done by then.
-    fn run(mut self, uploader: Option<&Uploader>, once: bool) -> Left {
-        let mut pause = Duration::ZERO;
-        let mut last_tries = 0;
-        loop {
-            match self.events.recv_timeout(pause) {
-                Ok(event) => self.note(event),
-                Err(RecvTimeoutError::Disconnected) => self.finishing = true,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            self.seal_waiting();
-            // What is sealed or asked for during a pass is not in its plan.
-            let last = self.finishing;
-            let (again, pass) = self.pass(uploader, once && last);
-            pause = match (again, self.waiting.is_empty()) {
-                (true, _) => Duration::ZERO,
-                (false, true) => RESCAN,
-                (false, false) => SEAL_RETRY,
-            };
-            if !last || again {
-                continue;
-            }
-            let retry = pass.failed.iter().any(|e| e.class == Class::Retry) || !self.waiting.is_empty();
-            last_tries += 1;
-            if !once || !retry || last_tries > ONCE_TRIES {
-                return Left(pass.failed);
-            }
-            pause = SEAL_RETRY;
-        }
-    }
-
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Ended(hour, ended) => self.waiting.push((hour, ended)),
-            Event::Pressed => {}
-            Event::Finish => self.finishing = true,
-        }
-    }
-
-    /// Seals what has ended: whether anything was there to seal or to note.
-    fn seal_waiting(&mut self) -> bool {
-        let before = (self.waiting.len(), self.finishing);
-        while let Ok(event) = self.events.try_recv() {
-            self.note(event);
-        }
-        let news = before != (self.waiting.len(), self.finishing);
-        let (env, layout) = (&self.pipe.env, &self.pipe.layout);
-        self.waiting.retain(|(hour, ended)| match spool::seal::seal(env, layout, hour, *ended) {
-            Ok(()) => false,
-            Err(e) => {
-                tracing::warn!("{e}; tried again");
-                true
-            }
-        });
-        news
-    }
-
-    /// One pass: whether there is reason for another at once, and what it did.
-    fn pass(&mut self, uploader: Option<&Uploader>, last: bool) -> (bool, Pass) {
-        let archive = self.pipe.clone();
-        let (settings, own) = (&self.spool, self.own.as_deref());
-        let recovered =
-            spool::seal::recover(&archive.env, &archive.layout, &settings.prefix, settings.every, own, last);
-        if let Err(e) = recovered {
-            tracing::warn!("{e}; tried again later");
-        }
-        let mut again = false;
-        let done = archive.pass(|packed| match (packed, uploader) {
-            (Some(name), Some(uploader)) => uploader.offer(name),
-            // Between two steps: an hour that ended meanwhile must not wait for the backlog.
-            _ => again |= self.seal_waiting(),
-        });
-        let pass = done.unwrap_or_else(|e| {
-            if e.kind == Kind::NotFound {
-                // Somebody emptied DIR.
-                let _ = archive.make_dirs();
-            }
-            tracing::warn!("{e}; tried again later");
-            Pass { failed: vec![e], ..Pass::default() }
-        });
-        (again, pass)
     }
 }

@@ -4,6 +4,7 @@ use super::Settings;
 use super::hour::Hour;
 use super::session::Session;
 use super::tail::{self, Tail};
+use super::tally;
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, FileId, append_all, locked, read_whole};
 use crate::error::{Error, Kind, Result};
@@ -11,6 +12,7 @@ use crate::format::layout::{GZIP, Layout, ZSTD};
 use crate::format::mark::Mark;
 use crate::format::name::{LogName, token};
 use crate::format::period::Period;
+use crate::format::tally::Event;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,7 +58,7 @@ pub(super) fn continued(
             continue;
         }
         while let Tail::Torn(keep) = tail {
-            tail::cut(&*file, &path, keep)?;
+            tail::cut(env, layout, &name, &*file, keep)?;
             tail = tail::examine(&*file, theirs.as_ref(), &ours.boot)?;
         }
         if tail == Tail::Inside && !fed {
@@ -70,9 +72,13 @@ pub(super) fn continued(
             }
             set_mark(env, layout, &name, ours)?;
         }
+        tally::note(env, layout, &name, Event::Recovered);
         let period = Period::from_start(name.stamp(), settings.every);
         let partial = tail == Tail::Inside && fed;
-        return Hour::continued(name, period, file, env.clock.steady(), partial).map(Some);
+        let hour = Hour::continued(name, period, file, env.clock.steady(), partial)?;
+        // What was not to stay is cut off.
+        hour.settle();
+        return Ok(Some(hour));
     }
     Ok(None)
 }
@@ -92,6 +98,7 @@ pub(super) fn reopened(
         return Ok(None);
     }
     let partial = tail::ends_inside_a_line(&*file)?;
+    tally::note(env, layout, &name, Event::Recovered);
     let period = Period::from_start(name.stamp(), settings.every);
     Hour::continued(name, period, file, env.clock.steady(), partial).map(Some)
 }
@@ -160,6 +167,7 @@ pub(super) fn begun(env: &Env, layout: &Layout, settings: &Settings, period: Per
                 env.fs.remove(&layout.hour(&name))?;
                 return Err(e);
             }
+            tally::note(env, layout, &name, Event::Began(env.clock.now(), settings.every.as_secs()));
             return Ok(Hour::new(name, period, file, env.clock.steady()));
         }
         tag = Some(token(env.clock.now(), fastrand::u32(..)));

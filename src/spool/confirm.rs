@@ -29,6 +29,11 @@ impl Spool {
         };
         if kept.is_ok() {
             self.went_well();
+            if self.settings.sync != SyncPolicy::Commit
+                && let Some(open) = &self.open
+            {
+                open.settle();
+            }
         }
         kept
     }
@@ -53,6 +58,9 @@ impl Spool {
             }
         }
         self.committed = self.open.as_ref().map_or(0, Hour::len);
+        if let Some(open) = &self.open {
+            open.settle();
+        }
         session.set_committed(self.committed);
         Ok(Synced(()))
     }
@@ -122,6 +130,7 @@ impl Spool {
             None => false,
         };
         if resent {
+            self.resent += 1;
             tracing::debug!("a message that was kept before and not confirmed came again; it is not kept twice");
         }
         Ok(resent)
@@ -150,6 +159,7 @@ impl Spool {
                 return self.append(session, line, None);
             }
             tracing::debug!("a line came again; it is not kept twice");
+            self.resent += 1;
             session.appends_not();
             self.dropping = message.last() != Some(&b'\n');
             return Ok(Kept(()));

@@ -2,6 +2,7 @@
 
 use super::tail::ends_inside_a_line;
 use crate::env::fs::File;
+use crate::env::growth::Growth;
 use crate::error::Result;
 use crate::format::name::LogName;
 use crate::format::period::Period;
@@ -20,15 +21,14 @@ pub struct Hour {
     /// Whether the session's record names it.
     recorded: bool,
     partial: bool,
-    first: Option<DateTime<Utc>>,
-    last: Option<DateTime<Utc>>,
+    growth: Arc<Growth>,
     touched: Instant,
 }
 
 impl Hour {
     /// An empty file, locked.
     pub(super) fn new(name: LogName, period: Period, file: Arc<dyn File>, now: Instant) -> Self {
-        Self { name, period, file, len: 0, recorded: false, partial: false, first: None, last: None, touched: now }
+        Self { name, period, file, len: 0, recorded: false, partial: false, growth: Arc::default(), touched: now }
     }
 
     /// A file of an earlier life, locked; `partial` if its last line goes on.
@@ -58,6 +58,16 @@ impl Hour {
     /// Notes that it does.
     pub(super) fn set_recorded(&mut self) {
         self.recorded = true;
+    }
+
+    /// What it tells those who follow it.
+    pub fn growth(&self) -> &Arc<Growth> {
+        &self.growth
+    }
+
+    /// Nothing of what is in it now will be taken back.
+    pub(super) fn settle(&self) {
+        self.growth.settle(self.len);
     }
 
     /// Cuts it to `len` bytes, the end of a line.
@@ -122,19 +132,19 @@ impl Hour {
     }
 
     fn arrived(&mut self, now: DateTime<Utc>, steady: Instant) {
-        self.first.get_or_insert(now);
-        self.last = Some(now);
+        self.growth.arrived(now);
         self.touched = steady;
     }
 
     /// First and last arrival in this life.
     pub(super) fn arrivals(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        (self.first, self.last)
+        self.growth.arrivals()
     }
 }
 
 impl Drop for Hour {
     fn drop(&mut self) {
+        self.growth.let_go();
         // The sync thread may still have a handle; whoever packs the file must not find it locked for that.
         self.file.unlock();
     }

@@ -15,13 +15,14 @@ pub mod seal;
 pub mod session;
 mod sync;
 mod tail;
+mod tally;
 
 pub use hour::Hour;
 pub use sync::SyncPolicy;
 
 use crate::env::Env;
 use crate::env::input::Input;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::mark::Mark;
 use crate::format::period::Period;
@@ -61,6 +62,8 @@ pub struct Settings {
 
 /// Takes hour files that have ended.
 pub type Handover = Box<dyn FnMut(Hour, Ended) + Send>;
+/// Is told of each hour file that is begun or continued.
+pub type Told = Box<dyn FnMut(&Hour) + Send>;
 
 /// The hour files of one stream, as one process writes them.
 pub struct Spool {
@@ -83,7 +86,10 @@ pub struct Spool {
     /// A file that ended in the middle of a transaction could not be made durable.
     unsynced: Option<Error>,
     handover: Handover,
+    told: Option<Told>,
     open: Option<Hour>,
+    /// Lines that came again and were not counted yet.
+    resent: u64,
     /// Whether a file to continue was looked for.
     looked: bool,
     syncer: Syncer,
@@ -123,7 +129,9 @@ impl Spool {
             committed: 0,
             unsynced: None,
             handover,
+            told: None,
             open: None,
+            resent: 0,
             looked: false,
             syncer,
             asked: None,
@@ -136,6 +144,18 @@ impl Spool {
         Ok(spool)
     }
 
+    /// Asks to be told of each hour file that is begun or continued, also of the one that is open now.
+    pub fn tell(&mut self, told: Told) {
+        self.told = Some(told);
+        self.opened();
+    }
+
+    fn opened(&mut self) {
+        if let (Some(told), Some(open)) = (&mut self.told, &self.open) {
+            told(open);
+        }
+    }
+
     /// Looks once for a file to continue.
     fn look(&mut self) -> Result<()> {
         if !self.looked {
@@ -146,6 +166,7 @@ impl Spool {
             }
             self.committed = self.was_committed()?;
             self.looked = true;
+            self.opened();
         }
         Ok(())
     }
@@ -240,6 +261,7 @@ impl Spool {
     /// Ends the open file, if there is one, as it is.
     pub fn end(&mut self, ended: Ended) {
         self.asked = None;
+        self.count_resent();
         if let Some(hour) = self.open.take() {
             if self.settings.sync == SyncPolicy::Commit
                 && let Err(e) = self.syncer.force(written_of(&hour, self.ids.as_ref()))
@@ -255,6 +277,7 @@ impl Spool {
 
     /// Makes the open file durable and leaves it for the next start to continue. `over`: the input has ended.
     pub fn park(mut self, over: bool) -> Result<()> {
+        self.count_resent();
         self.syncer.stop();
         if let Some(hour) = &self.open
             && over
@@ -312,17 +335,19 @@ impl Spool {
 
     fn current(&mut self) -> Result<&mut Hour> {
         self.look()?;
-        match &mut self.open {
-            Some(hour) => Ok(hour),
-            none => {
-                let period = Period::of(self.env.clock.now(), self.settings.every);
-                Ok(none.insert(claim::begun(&self.env, &self.layout, &self.settings, period, &self.mark)?))
-            }
+        if self.open.is_none() {
+            let period = Period::of(self.env.clock.now(), self.settings.every);
+            self.open = Some(claim::begun(&self.env, &self.layout, &self.settings, period, &self.mark)?);
+            self.opened();
         }
+        self.open.as_mut().ok_or_else(|| Error::stop("open", "an hour file", Kind::Other, "there is none"))
     }
 
     fn written(&mut self) {
         if let Some(open) = &self.open {
+            if self.session.is_none() {
+                open.settle();
+            }
             self.syncer.written(written_of(open, self.ids.as_ref()));
         }
     }

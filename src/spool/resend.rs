@@ -175,7 +175,7 @@ fn append_settled(env: &Env, layout: &Layout, session: &Session) -> Result<bool>
     let len = file.len()?;
     let whole = len >= place.from + place.bytes;
     if !whole && len > place.from {
-        super::tail::cut(&*file, &path, place.from)?;
+        super::tail::cut(env, layout, &name, &*file, place.from)?;
     }
     session.settle(whole);
     Ok(true)

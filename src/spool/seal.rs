@@ -3,7 +3,7 @@
 
 use super::hour::Hour;
 use super::tail::{self, Tail, ends_inside_a_line};
-use super::{claim, ids, resend};
+use super::{claim, ids, resend, tally};
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, append_all, locked, publish_bytes, read_whole};
 use crate::error::{Kind, Result};
@@ -20,7 +20,11 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
         append_all(file, b"\n")?;
     }
     let (first, last) = hour.arrivals();
-    write(env, layout, hour.name(), file, &Seal { version: VERSION, ended, bytes: file.len()?, first, last })
+    let seconds = u64::try_from((hour.period().end - hour.period().start).num_seconds()).ok();
+    let tally = tally::of(env, layout, hour.name())?;
+    let first = tally.began.or(first);
+    let seal = Seal { version: VERSION, ended, bytes: file.len()?, seconds, counts: tally.counts, first, last };
+    write(env, layout, hour.name(), file, &seal)
 }
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
@@ -56,7 +60,7 @@ pub fn recover(
         }
         // A line that has begun waits for its pipe to come back with another process, as long as its period lasts.
         let waits = !last && Period::from_start(name.stamp(), every).end > now;
-        match recover_one(env, layout, name, &boot, own, waits) {
+        match recover_one(env, layout, name, every, &boot, own, waits) {
             Ok(done) => sealed += usize::from(done),
             Err(e) => tracing::warn!("{e}; tried again later"),
         }
@@ -64,7 +68,15 @@ pub fn recover(
     Ok(sealed)
 }
 
-fn recover_one(env: &Env, layout: &Layout, name: &LogName, boot: &str, own: Option<&str>, waits: bool) -> Result<bool> {
+fn recover_one(
+    env: &Env,
+    layout: &Layout,
+    name: &LogName,
+    every: Duration,
+    boot: &str,
+    own: Option<&str>,
+    waits: bool,
+) -> Result<bool> {
     if is_sealed(env, layout, name)? {
         return Ok(false);
     }
@@ -78,16 +90,19 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName, boot: &str, own: Opti
     if claim::is_lived_in(env, layout, mark.as_ref(), boot, own)? {
         return Ok(false);
     }
+    // Whoever wrote to it last did so when the last bytes came.
+    let last = env.fs.stat(&path)?.map(|entry| entry.modified);
     let mut tail = tail::examine(&*file, mark.as_ref(), boot)?;
     if tail == Tail::Inside && waits && claim::waits(mark.as_ref(), boot) {
         return Ok(false);
     }
     while let Tail::Torn(keep) = tail {
-        tail::cut(&*env.fs.open(&path)?, &path, keep)?;
+        tail::cut(env, layout, name, &*env.fs.open(&path)?, keep)?;
         tail = tail::examine(&*file, mark.as_ref(), boot)?;
     }
     if file.is_empty()? {
         env.fs.remove(&path)?;
+        env.fs.remove(&layout.tally(name))?;
         env.fs.remove(&layout.input(name))?;
         return Ok(false);
     }
@@ -96,7 +111,17 @@ fn recover_one(env: &Env, layout: &Layout, name: &LogName, boot: &str, own: Opti
         tracing::info!("{}: the last line had no newline and got one", path.display());
     }
     let bytes = file.len()?;
-    let seal = Seal { version: VERSION, ended: Ended::Recovered, bytes, first: None, last: None };
+    let mut tally = tally::of(env, layout, name)?;
+    tally.counts.recovered += 1;
+    let seal = Seal {
+        version: VERSION,
+        ended: Ended::Recovered,
+        bytes,
+        seconds: tally.seconds.or(Some(every.as_secs())),
+        counts: tally.counts,
+        first: tally.began,
+        last,
+    };
     write(env, layout, name, &*file, &seal)?;
     tracing::info!("{}: left behind by an earlier life, {bytes} bytes; archived now", path.display());
     Ok(true)

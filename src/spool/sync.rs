@@ -63,6 +63,8 @@ impl Dirty {
 struct State {
     /// Written to since their last sync: the current file, and perhaps the one before it.
     dirty: Vec<Dirty>,
+    /// The file that is written to; `None`: it was handed over.
+    current: Option<Weak<dyn File>>,
     /// The file whose sync failed: what the kernel did with its content is not known any more.
     failed: Option<Arc<dyn File>>,
     stop: bool,
@@ -123,11 +125,12 @@ impl Syncer {
                 let mut state = self.shared.lock();
                 if !state.dirty.last().is_some_and(|last| last.what().is(what)) {
                     state.dirty.push(Dirty::of(what));
+                    state.current = Some(Arc::downgrade(what.file));
                     self.shared.wake.notify_one();
                 }
             }
             SyncPolicy::Message => {
-                if !make_durable(&self.env, &self.layout, what, &mut self.named) {
+                if !is_well(&force(&self.env, &self.layout, what, &mut self.named)) {
                     self.shared.set_failed(Some(Arc::clone(what.file)));
                 }
             }
@@ -149,6 +152,7 @@ impl Syncer {
     /// The current file is handed over. Its end makes it durable, or the sync that is due, whichever comes first.
     pub(super) fn forget(&mut self) {
         self.shared.set_failed(None);
+        self.shared.lock().current = None;
         self.named = None;
     }
 
@@ -176,23 +180,31 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
         env.clock.nap(interval.mul_f64(SHARE));
         let files = std::mem::take(&mut shared.lock().dirty);
         for dirty in files {
-            if !make_durable(env, layout, dirty.what(), &mut named) {
+            let done = force(env, layout, dirty.what(), &mut named);
+            // One that was handed over is packed and gone by now: that made its lines durable.
+            let gone = done.as_ref().is_err_and(|e| e.kind == Kind::NotFound);
+            let is_current =
+                |state: &State| state.current.as_ref().is_some_and(|c| c.ptr_eq(&Arc::downgrade(&dirty.file)));
+            if gone && !is_current(&shared.lock()) {
+                continue;
+            }
+            if !is_well(&done) {
                 shared.set_failed(Some(dirty.file));
             }
         }
     }
 }
 
-/// Syncs content, and the name unless `named` says it is durable. A failure is said here, once: the kernel may have
-/// dropped what it could not write, so that a second try proves nothing.
-fn make_durable(env: &Env, layout: &Layout, what: Written<'_>, named: &mut Option<Weak<dyn File>>) -> bool {
-    let done = force(env, layout, what, named);
-    if let Err(e) = &done {
+/// Whether a sync succeeded. A failure is said here, once: the kernel may have dropped what it could not write, so that a
+/// second try proves nothing.
+fn is_well(done: &Result<()>) -> bool {
+    if let Err(e) = done {
         tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
     }
     done.is_ok()
 }
 
+/// Syncs content, and the name unless `named` says it is durable.
 fn force(env: &Env, layout: &Layout, what: Written<'_>, named: &mut Option<Weak<dyn File>>) -> Result<()> {
     // In this order: a line that is there is known to be, and what is known but not there is cut off by recovery.
     what.list.map_or(Ok(()), |list| list.sync())?;

@@ -1,9 +1,13 @@
 //! The end of a file that an earlier life left: whole, inside a line, or torn.
 
+use super::tally;
+use crate::env::Env;
 use crate::env::fs::File;
 use crate::error::Result;
+use crate::format::layout::Layout;
 use crate::format::mark::Mark;
-use std::path::Path;
+use crate::format::name::LogName;
+use crate::format::tally::Event;
 
 /// How far the beginning of the last line is looked for at a time, in bytes.
 const BLOCK: usize = 64 << 10;
@@ -39,15 +43,16 @@ pub(super) fn examine(file: &dyn File, mark: Option<&Mark>, boot: &str) -> Resul
     Ok(Tail::Inside)
 }
 
-/// Cuts a file to `keep` bytes, for good, and says so.
-pub(super) fn cut(file: &dyn File, path: &Path, keep: u64) -> Result<()> {
+/// Cuts an hour file to `keep` bytes, for good, says so and counts it.
+pub(super) fn cut(env: &Env, layout: &Layout, name: &LogName, file: &dyn File, keep: u64) -> Result<()> {
     let bytes = file.len()?.saturating_sub(keep);
     file.truncate(keep)?;
     file.sync()?;
     tracing::warn!(
         "{}: {bytes} bytes at its end were no whole line that anybody was promised; they are cut off",
-        path.display()
+        layout.hour(name).display()
     );
+    tally::note(env, layout, name, Event::Cut(bytes));
     Ok(())
 }
 

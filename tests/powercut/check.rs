@@ -4,8 +4,9 @@ use super::cut::{Machine, Survivor};
 use super::life::{DIR, FAR, FOREIGN, Far, Ledger, Setup};
 use super::said;
 use logjam::format::layout::Layout;
+use logjam::format::manifest::{self, Manifest};
 use logjam::format::receipt::Receipt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// Between the prefix and the time of what had to take another name.
@@ -18,24 +19,88 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub struct Leave {
     /// The medium forgot an earlier name of a file and kept a later one: an archive may be there twice.
     pub twice: bool,
+    /// Another host has stored a beginning of an hour: the host's own chain goes on beside that.
+    pub rescued: bool,
     /// An operation failed: the files of one hour may have been written in another order than that of their names.
     pub unordered: bool,
 }
 
 impl Leave {
     pub fn after(survivors: &[Survivor]) -> Self {
-        Self { twice: survivors.iter().any(|how| matches!(how, Survivor::Loose(_))), unordered: false }
+        Self { twice: survivors.iter().any(|how| matches!(how, Survivor::Loose(_))), ..Self::default() }
     }
 }
 
-/// The objects at the far end, by key.
+/// The archives at the far end, by key.
 pub fn objects(machine: &Machine, setup: &Setup) -> Files {
-    if setup.far != Far::Directory {
-        return machine.bucket.objects();
+    all(machine, setup).into_iter().filter(|(key, _)| !is_manifest(key)).collect()
+}
+
+/// The manifests at the far end, by key.
+pub fn manifests(machine: &Machine, setup: &Setup) -> Files {
+    all(machine, setup).into_iter().filter(|(key, _)| is_manifest(key)).collect()
+}
+
+fn all(machine: &Machine, setup: &Setup) -> Files {
+    let files = match setup.far {
+        Far::Directory => {
+            let files = machine.fs.files(FAR).into_iter();
+            files.map(|(path, data)| (path[FAR.len() + 1..].to_owned(), data)).collect()
+        }
+        Far::Bucket | Far::Parts => machine.bucket.objects(),
+    };
+    files.into_iter().filter(|(key, _): &(String, _)| !key.starts_with(".logjam/")).collect()
+}
+
+fn is_manifest(key: &str) -> bool {
+    key.ends_with(".json")
+}
+
+/// Each manifest tells the truth about an object of its own.
+fn manifests_are_true(setup: &Setup, objects: &Files, manifests: &Files) -> Result<(), String> {
+    for (key, data) in manifests {
+        let manifest = Manifest::parse(data).ok_or_else(|| format!("a manifest is not whole: {key}"))?;
+        let Some(packed) = &manifest.summary.packed else { return Err(format!("a manifest of silence: {key}")) };
+        let object = objects.get(&manifest.key).ok_or_else(|| format!("a manifest without its object: {key}"))?;
+        let plain = plain(setup, &manifest.key, object)?;
+        let lines = plain.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let there = (object.len() as u64, manifest::sha256(object), plain.len() as u64, lines);
+        let (sha256, summary) = (packed.sha256.clone(), &manifest.summary);
+        if there != (packed.bytes, sha256, summary.bytes, summary.lines) {
+            return Err(format!("a manifest does not tell what its object holds: {key}"));
+        }
+        if summary.blake3 != blake3::hash(&plain).to_hex().as_str() {
+            return Err(format!("a manifest of something else: {key}"));
+        }
     }
-    let files = machine.fs.files(FAR).into_iter();
-    let below = files.map(|(path, data)| (path[FAR.len() + 1..].to_owned(), data));
-    below.filter(|(key, _)| !key.starts_with(".logjam/")).collect()
+    Ok(())
+}
+
+/// Every object has a manifest, and each names the one before it: one chain from the first to the last.
+fn chain(setup: &Setup, objects: &Files, manifests: &Files, leave: Leave) -> Result<(), String> {
+    let mut all: Vec<(Manifest, String)> =
+        manifests.values().filter_map(|data| Some((Manifest::parse(data)?, manifest::sha256(data)))).collect();
+    let told: BTreeSet<_> = all.iter().map(|(manifest, _)| &manifest.key).collect();
+    let foreign = setup.foreign_key();
+    if let Some(key) = objects.keys().find(|key| !told.contains(key) && foreign.as_ref() != Some(key)) {
+        return Err(format!("an object without its manifest: {key}"));
+    }
+    if told.len() < all.len() && !leave.twice {
+        return Err("an object with two manifests".to_owned());
+    }
+    if leave.rescued {
+        return Ok(());
+    }
+    all.sort_by_key(|(manifest, _)| manifest.number);
+    let mut before: Option<&String> = None;
+    for ((manifest, own), number) in all.iter().zip(1..) {
+        let previous = manifest.previous.as_ref().map(|link| &link.sha256);
+        if manifest.number != number || previous != before {
+            return Err(format!("the chain is broken: at number {number}, {}", manifest.key));
+        }
+        before = Some(own);
+    }
+    Ok(())
 }
 
 /// True at every moment: archives and objects are whole, no object has changed, a receipt tells the truth.
@@ -48,6 +113,7 @@ pub fn any_time(machine: &Machine, setup: &Setup, before: &Files) -> Result<(), 
             _ => {}
         }
     }
+    manifests_are_true(setup, &objects, &manifests(machine, setup))?;
     for (key, data) in &objects {
         plain(setup, key, data).map_err(|e| format!("an object is not whole: {key}: {e}"))?;
     }
@@ -72,6 +138,7 @@ pub fn any_time(machine: &Machine, setup: &Setup, before: &Files) -> Result<(), 
 
 /// True when the last life is over: every line is stored once and in order, nothing is left on the disk but receipts.
 pub fn at_the_end(machine: &Machine, setup: &Setup, ledger: &Ledger, leave: Leave) -> Result<(), String> {
+    chain(setup, &objects(machine, setup), &manifests(machine, setup), leave)?;
     if let Some(talk) = setup.talk {
         said::at_the_end(&objects(machine, setup), setup, talk.two || leave.unordered, &ledger.daemons)?;
         return leftovers(machine);
@@ -124,14 +191,24 @@ fn known(ledger: &Ledger, line: &[u8]) -> Result<(usize, usize), String> {
 }
 
 pub fn leftovers(machine: &Machine) -> Result<(), String> {
-    let receipts = text(&Layout::new(DIR).receipts());
-    if let Some(path) = machine.fs.files(DIR).keys().find(|path| !path.starts_with(&receipts)) {
+    let layout = Layout::new(DIR);
+    let stays = [layout.receipts(), layout.chains(), layout.checkpoints()].map(|dir| text(&dir));
+    let files = machine.fs.files(DIR);
+    if let Some(path) = files.keys().find(|path| !stays.iter().any(|dir| path.starts_with(dir))) {
         return Err(format!("something is left: {path}"));
     }
-    if let Some(path) = machine.fs.files("/far/.logjam").keys().next() {
+    let heads = files.keys().filter(|path| path.starts_with(&stays[1]) && **path != text(&layout.chain_lock()));
+    if heads.count() > 1 {
+        return Err("something is left: more than one manifest".to_owned());
+    }
+    let mut far = machine.fs.files("/far/.logjam").into_keys();
+    if let Some(path) = far.find(|path| !path.starts_with("/far/.logjam/checkpoint/")) {
         return Err(format!("something is left: {path}"));
     }
-    Ok(())
+    match machine.bucket.open_uploads() {
+        0 => Ok(()),
+        open => Err(format!("something is left: {open} open uploads")),
+    }
 }
 
 fn text(path: &std::path::Path) -> String {

@@ -3,11 +3,15 @@
 
 use super::cut::{Machine, Mistake, PowerIsCut, Survivor};
 use super::talk::{self, Daemons, Talk};
+use logjam::archive::ahead::{self, Done, Grown, Sender, What};
+use logjam::archive::checkpoint::Checkpoints;
+use logjam::archive::follow::{Follower, Following, Growing};
+use logjam::archive::rescue::Rescue;
 use logjam::archive::{Archive, Codec, Sources, upload};
 use logjam::env::Env;
 use logjam::env::directory::Directory;
 use logjam::env::fs::Fs;
-use logjam::env::store::Store;
+use logjam::env::store::{Body, Store};
 use logjam::format::key::Dest;
 use logjam::format::layout::{Layout, PRIVATE};
 use logjam::format::seal::Ended;
@@ -26,6 +30,10 @@ pub const FOREIGN: &[u8] = b"somebody else's";
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 const KEEP: Duration = Duration::from_secs(600);
+/// What is packed at a time, in bytes.
+const BLOCK: u64 = 16;
+/// Size of a part in a directory, in bytes.
+const PART: u64 = 48;
 /// How often a life tries to finish what is left.
 pub const ROUNDS: u32 = 8;
 /// Each line begins with a letter of its own, so that even one byte of it is known.
@@ -123,6 +131,25 @@ pub struct Life<'a> {
     pub writers: [Option<Spool>; 2],
     /// The line that each writer is in the middle of.
     begun: [Option<usize>; 2],
+    /// Packs behind the first writer, and what it has to send.
+    follower: Option<Follower>,
+    ahead: Arc<Waiting>,
+}
+
+/// What waits to be sent while the hour lasts.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<What>>);
+
+struct Collect(Arc<Waiting>);
+
+impl Sender for Collect {
+    fn grown(&self, grown: Grown) {
+        self.0.0.lock().unwrap().push(What::Parts(grown));
+    }
+
+    fn checkpoint(&self, key: &str, body: Body) {
+        self.0.0.lock().unwrap().push(What::Checkpoint(key.to_owned(), body));
+    }
 }
 
 /// Runs a life to its end, or up to the cut. An error is a panic of the program.
@@ -163,19 +190,18 @@ impl<'a> Life<'a> {
         let sync = if machine.mistake == Mistake::LinesNotSynced { SyncPolicy::Never } else { SyncPolicy::Message };
         let sync = setup.talk.map_or(sync, |talk| talk.sync);
         let store: Arc<dyn Store> = match setup.far {
-            Far::Directory => Arc::new(Directory::new(Arc::clone(&env.fs), FAR, PRIVATE)),
+            Far::Directory => Arc::new(Directory::new(Arc::clone(&env.fs), FAR, PRIVATE).with_parts_of(PART)),
             Far::Bucket | Far::Parts => Arc::clone(&machine.bucket) as _,
         };
         let archive = Archive {
-            env,
-            layout: Layout::new(DIR),
-            prefix: None,
-            sources: Sources::Sealed,
-            codec: setup.codec,
             uploads: true,
             keep: KEEP,
-            pressed: Arc::default(),
-            leaving: Arc::default(),
+            block: BLOCK,
+            // Random otherwise: the same one in each run.
+            life: number,
+            following: Some(Arc::default()),
+            host: "host".into(),
+            ..Archive::new(env, Layout::new(DIR), Sources::Sealed, setup.codec)
         };
         Self {
             machine,
@@ -191,6 +217,8 @@ impl<'a> Life<'a> {
             ended: Arc::default(),
             writers: [None, None],
             begun: [None, None],
+            follower: None,
+            ahead: Arc::default(),
         }
     }
 
@@ -212,12 +240,64 @@ impl<'a> Life<'a> {
             self.on()?;
         }
         let ended = Arc::clone(&self.ended);
-        let handover = Box::new(move |hour, why| ended.lock().unwrap().push((hour, why)));
+        if writer == 0 {
+            self.archive.following = Some(Arc::default());
+        }
+        let following = self.archive.following.clone().filter(|_| writer == 0);
+        let (told, codec) = (following.clone(), self.archive.codec);
+        let handover = Box::new(move |hour: Hour, why| {
+            if let Some(following) = &following {
+                following.end(hour.name(), codec);
+            }
+            ended.lock().unwrap().push((hour, why));
+        });
         let (env, layout) = (self.archive.env.clone(), self.archive.layout.clone());
         let input = self.input.as_ref().map(|input| format!("{input}-{writer}"));
         let session = session(&self.archive);
         self.on()?;
-        self.writers[writer] = Some(Spool::open(env, layout, self.spool.clone(), input, session, handover).unwrap());
+        let mut spool = Spool::open(env, layout, self.spool.clone(), input, session, handover).unwrap();
+        if let Some(following) = told {
+            self.follow(&mut spool, following);
+        }
+        self.writers[writer] = Some(spool);
+        self.on()
+    }
+
+    /// As the program does it on a thread of its own.
+    fn follow(&mut self, spool: &mut Spool, following: Arc<Following>) {
+        following.send_by(Collect(Arc::clone(&self.ahead)));
+        let told = Arc::clone(&following);
+        spool.tell(Box::new(move |hour| {
+            let (file, growth) = (Arc::clone(hour.file()), Arc::clone(hour.growth()));
+            told.begin(Growing { name: hour.name().clone(), file, growth, seconds: HOUR.as_secs() });
+        }));
+        let (archive, dest) = (&self.archive, self.dest.clone());
+        let begun = Checkpoints::begin(archive, dest, &self.spool.prefix, &self.spool.suffix, Duration::ZERO);
+        let checkpoints = begun.ok();
+        self.follower = Some(Follower { archive: archive.clone(), following, checkpoints });
+    }
+
+    /// The process leaves, and its handles with it.
+    pub fn unfollow(&mut self, writer: usize) {
+        if writer == 0 {
+            self.follower = None;
+            self.archive.following = None;
+            self.ahead.0.lock().unwrap().clear();
+        }
+    }
+
+    /// Packs what has come, and sends what is whole.
+    fn pack(&mut self) -> On {
+        if let Some(follower) = &mut self.follower {
+            while follower.step() {}
+        }
+        let waiting = std::mem::take(&mut *self.ahead.0.lock().unwrap());
+        for what in waiting {
+            let sent = ahead::send(&self.archive, &*self.store, &self.dest, what);
+            if let Done::Checkpoint(key, body, Err(_)) = RUNTIME.with(|runtime| runtime.block_on(sent)) {
+                self.ahead.0.lock().unwrap().push(What::Checkpoint(key, body));
+            }
+        }
         self.on()
     }
 
@@ -241,7 +321,7 @@ impl<'a> Life<'a> {
         self.writers[writer].as_mut().unwrap().take(&chunk);
         self.on()?;
         self.sure(&touched);
-        Some(())
+        self.pack()
     }
 
     fn sure(&mut self, touched: &[usize]) {
@@ -266,6 +346,7 @@ impl<'a> Life<'a> {
 
     /// `own`: the session of the process that does it.
     pub fn tidy_as(&mut self, own: Option<&str>) -> Option<usize> {
+        self.pack()?;
         let archive = &self.archive;
         let (env, layout) = (&archive.env, &archive.layout);
         let mut failed = 0;
@@ -288,6 +369,7 @@ impl<'a> Life<'a> {
     }
 
     fn park(&mut self, writer: usize) -> On {
+        self.unfollow(writer);
         // A failure ends the process all the same.
         let _ = self.writers[writer].take().map(|spool| spool.park(false));
         self.on()
@@ -357,7 +439,7 @@ impl<'a> Life<'a> {
                 spool.end(Ended::Input);
             }
         }
-        for time in [Duration::ZERO, KEEP, 2 * HOUR, HOUR] {
+        for time in [Duration::ZERO, KEEP, 2 * HOUR, HOUR, HOUR] {
             self.pass(time);
             for _ in 0..ROUNDS {
                 if self.tidy()? == 0 {
@@ -366,6 +448,25 @@ impl<'a> Life<'a> {
             }
         }
         Some(())
+    }
+}
+
+/// Another host finishes what this one did not, while it is away: how many objects.
+pub fn rescue(machine: &Machine, setup: &Setup) -> Result<u64, String> {
+    let env = Env { clock: Arc::clone(&machine.clock) as _, fs: Arc::clone(&machine.fs) as Arc<dyn Fs> };
+    let rescue = Rescue {
+        env,
+        store: Arc::clone(&machine.bucket) as _,
+        place: setup.dest().url(""),
+        host: "another".into(),
+        older_than: Duration::ZERO,
+        dry_run: false,
+    };
+    let report = RUNTIME.with(|runtime| runtime.block_on(rescue.run(|_| {})));
+    match report {
+        Ok(report) if report.failed.is_empty() => Ok(report.saved as u64),
+        Ok(report) => Err(format!("the rescue failed: {}", report.failed[0])),
+        Err(e) => Err(format!("the rescue failed: {e}")),
     }
 }
 

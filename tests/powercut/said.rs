@@ -21,7 +21,8 @@ pub fn at_the_end(
     for (key, data) in objects {
         let name = key.rsplit('/').next().unwrap_or(key);
         let name = LogName::parse(name).ok_or_else(|| format!("a strange name: {key}"))?;
-        files.push(((name.stamp(), name.extension().len(), name.extension().to_owned()), plain(setup, key, data)?));
+        let token = name.token().ok_or_else(|| format!("a strange name: {key}"))?;
+        files.push(((name.stamp(), token.to_owned()), plain(setup, key, data)?));
     }
     files.sort();
     for (who, daemon) in daemons.all.iter().enumerate() {

@@ -89,6 +89,8 @@ pub struct Daemon {
     unknown: bool,
     /// The record says that the transaction is being committed.
     pub commits: bool,
+    /// The worker died in the middle of that note, and the next one has not come that far again.
+    midway: bool,
 }
 
 /// All of them, and how far the script has come.
@@ -118,6 +120,7 @@ impl Default for Daemons {
             spans: false,
             unknown: false,
             commits: false,
+            midway: false,
         };
         Self { all: [daemon(), daemon()], at: 0, fault: None }
     }
@@ -289,6 +292,7 @@ impl Speech<'_, '_> {
         for who in 0..2 {
             let daemon = &mut self.daemons.all[who];
             if how.is_guarded() {
+                daemon.midway |= how.is_midway();
                 let layout = &self.life.archive.layout;
                 if let Some(token) = &daemon.token
                     && self.life.machine.mistake != Mistake::LockNotLeft
@@ -354,6 +358,7 @@ impl Daemon {
         self.broken = self.transaction && self.todo.is_empty();
         self.transaction = false;
         (self.sent, self.read, self.unknown, self.commits) = (false, false, false, false);
+        self.midway = false;
         if !self.broken {
             self.batch.clear();
         }
@@ -388,7 +393,7 @@ impl Daemon {
             }
             Some(Item::Commit) if self.transaction => {
                 let known = known && self.commits;
-                let unsure = how.is_midway();
+                let unsure = how.is_midway() || self.midway;
                 self.todo.pop_front();
                 let mut batch = std::mem::take(&mut self.batch);
                 if !known || unsure {
@@ -489,6 +494,7 @@ impl Daemon {
         }
         self.todo.pop_front();
         (self.sent, self.read, self.unknown, self.commits) = (false, false, false, false);
+        self.midway = false;
         Ok(())
     }
 
@@ -653,6 +659,7 @@ impl Speech<'_, '_> {
         self.memory("commits")?;
         session.commits();
         self.daemons.all[who].commits = true;
+        self.daemons.all[who].midway = false;
         if self.mistake(Mistake::OkBeforeCommit) {
             return self.reply(who, Reply::Ok, false, 0);
         }
@@ -727,6 +734,7 @@ impl Speech<'_, '_> {
             spool.give_up();
             // A failure ends the process all the same.
             let _ = spool.park(true);
+            self.life.unfollow(who);
             self.life.on()?;
         }
         if let Some(session) = self.sessions[who].take()

@@ -3,6 +3,8 @@
 //! Every wait polls a condition and has a deadline; a child that a test forgets is killed.
 #![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
 
+use logjam::format::manifest::Manifest;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -129,6 +131,17 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
+    /// Sends a signal to it and all that it started. It must have been started in a process group of its own.
+    pub fn signal_group(&self, signal: Signal) {
+        kill(Pid::from_raw(-i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// `kill -9` of it and all that it started.
+    pub fn kill_group(mut self) {
+        self.signal_group(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -229,10 +242,29 @@ impl Spool {
         unpack(name, &data)
     }
 
-    /// Asserts that nothing unfinished is left in DIR/.logjam.
+    /// Makes small files that are not finished older than they are.
+    pub fn age_drafts(&self, by: Duration) {
+        for name in names(&self.path(".logjam/work")).iter().filter(|name| name.starts_with('.')) {
+            let file = fs::File::open(self.path(".logjam/work").join(name)).unwrap();
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - by).unwrap();
+        }
+    }
+
+    /// Asserts that nothing unfinished is left in DIR/.logjam: there is at the most a summary of each archive that nobody has
+    /// stored, the last manifest of each stream, and checkpoints with their locks.
     #[track_caller]
     pub fn assert_tidy(&self) {
-        let left: Vec<_> = files_below(&self.path(".logjam")).into_iter().collect();
+        let mut streams = BTreeSet::new();
+        let mut left = files_below(&self.path(".logjam"));
+        left.retain(|path| match path.split_once('/') {
+            Some(("summary", name)) => !self.archive(name).exists() || self.receipt(name).exists(),
+            Some(("chain", ".lock")) | Some(("checkpoint", _)) => false,
+            Some(("chain", _)) => {
+                let manifest = Manifest::parse(&fs::read(self.path(".logjam").join(path)).unwrap());
+                !manifest.is_some_and(|manifest| streams.insert((manifest.prefix, manifest.suffix)))
+            }
+            _ => true,
+        });
         assert!(left.is_empty(), "left over: {left:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! sleeps where there is something to wait for; every wait has a deadline and says what it waited for.
 #![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
 
+use crate::far;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufWriter, Read, Write};
@@ -124,20 +125,20 @@ impl Site {
         self.bucket_lines()
     }
 
-    /// All lines of the bucket's objects in the order in which these were begun, each object being exactly one gzip member that ends in a newline.
+    /// All lines of the bucket's objects in the order in which these were begun, each object being exactly one gzip member that ends in a newline,
+    /// with its manifest beside it.
     #[track_caller]
     pub fn bucket_lines(&self) -> Vec<Vec<u8>> {
-        let mut objects = log_files(&self.path("bucket"), ".log.gz");
+        let mut objects: Vec<_> = far::proved_below(&self.path("bucket"), &[]).into_iter().collect();
         // A period's plain name is older than those with a token.
-        objects.sort_by_key(|path| path.to_string_lossy().trim_end_matches(".log.gz").to_owned());
+        objects.sort_by_key(|(key, _)| key.trim_end_matches(".log.gz").to_owned());
         let mut lines = Vec::new();
-        for object in objects {
-            let packed = fs::read(&object).expect("an object");
+        for (key, packed) in objects {
             let mut text = Vec::new();
             let mut member = flate2::bufread::GzDecoder::new(&packed[..]);
-            member.read_to_end(&mut text).unwrap_or_else(|e| panic!("{}: {e}", object.display()));
-            assert!(member.into_inner().is_empty(), "{}: bytes after the gzip member", object.display());
-            assert_eq!(text.last(), Some(&b'\n'), "{}: empty, or its last line has no end", object.display());
+            member.read_to_end(&mut text).unwrap_or_else(|e| panic!("{key}: {e}"));
+            assert!(member.into_inner().is_empty(), "{key}: bytes after the gzip member");
+            assert_eq!(text.last(), Some(&b'\n'), "{key}: empty, or its last line has no end");
             text.pop();
             lines.extend(text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec));
         }

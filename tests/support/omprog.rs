@@ -4,6 +4,7 @@
 #[path = "cli.rs"]
 pub mod cli;
 
+use crate::far;
 pub use cli::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -92,19 +93,17 @@ impl Place {
     #[track_caller]
     pub fn stored_text(&self) -> Vec<u8> {
         cli::run(cli::logjam(self.arguments(&["--once"]))).code_is(0);
-        let mut stored = self.stored_now();
-        stored.sort_by_key(|path| {
+        let mut stored: Vec<_> = far::proved_below(&self.beside("dest"), &[]).into_iter().collect();
+        stored.sort_by_key(|(path, _)| {
             let name = path.rsplit('/').next().unwrap_or_default();
             (name[.."syslog-20130704T0000Z".len()].to_owned(), name.len(), name.to_owned())
         });
-        let object = |path: &String| cli::unpack(path, &std::fs::read(self.beside("dest").join(path)).unwrap());
-        stored.iter().flat_map(object).collect()
+        stored.iter().flat_map(|(path, data)| cli::unpack(path, data)).collect()
     }
 
-    /// The objects that are stored now.
+    /// The archives that are stored now.
     pub fn stored_now(&self) -> Vec<String> {
-        let all = cli::files_below(&self.beside("dest")).into_iter();
-        all.filter(|path| !path.split('/').any(|part| part.starts_with('.'))).collect()
+        far::archives_below(&self.beside("dest"))
     }
 
     /// The files in a directory of logjam's own.

@@ -16,6 +16,7 @@ mod tls;
 
 pub use bucket::{Object, Upload};
 
+use crate::far;
 use bucket::Buckets;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ use hyper_util::rt::TokioIo;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,9 +58,31 @@ impl Seen {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it stores bytes: `PutObject` or `UploadPart`.
+    /// Whether it stores bytes of an archive: `PutObject` or `UploadPart`.
     pub fn is_upload(&self) -> bool {
-        self.method == "PUT" && !self.key.is_empty()
+        self.method == "PUT" && !self.key.is_empty() && far::is_archive(&self.key)
+    }
+
+    /// Whether it stores a manifest.
+    pub fn is_manifest(&self) -> bool {
+        self.method == "PUT" && far::is_manifest(&self.key)
+    }
+
+    /// Whether it is a `CreateMultipartUpload`.
+    pub fn is_begin(&self) -> bool {
+        self.method == "POST" && self.query.starts_with("uploads")
+    }
+
+    /// The number of the part, if it is an `UploadPart`.
+    pub fn part(&self) -> Option<u32> {
+        let number = self.query.split('&').find_map(|pair| pair.strip_prefix("partNumber="))?;
+        (self.method == "PUT").then(|| number.parse().unwrap())
+    }
+
+    /// How many bytes it stores.
+    pub fn len(&self) -> u64 {
+        let header = self.header("x-amz-decoded-content-length").or(self.header("content-length"));
+        header.and_then(|len| len.parse().ok()).unwrap_or(0)
     }
 
     /// Whether it is a `CompleteMultipartUpload`.
@@ -79,6 +103,9 @@ impl Seen {
         self.headers.iter().any(|(name, _)| checksum(name))
     }
 }
+
+/// How long an answer is held back.
+const HELD: Duration = Duration::from_secs(8);
 
 /// What becomes of a request.
 #[derive(Clone, Debug)]
@@ -102,6 +129,10 @@ pub enum Fault {
     Swallow,
     /// It is served, but the connection is closed instead of answering.
     DropAnswer,
+    /// It is served, and nothing is answered; after a while the connection is closed.
+    HoldAnswer,
+    /// It is read, not served, and answered with success and a page of something else.
+    Garbage,
     /// It is served as if these headers had not been sent.
     Ignore(&'static [&'static str]),
 }
@@ -138,6 +169,8 @@ struct Shared {
     log: Mutex<Vec<Seen>>,
     news: Condvar,
     hook: Mutex<Hook>,
+    /// Connections that are open.
+    open: AtomicUsize,
 }
 
 /// The server.
@@ -167,6 +200,7 @@ impl S3Server {
             log: Mutex::default(),
             news: Condvar::new(),
             hook: Mutex::new(Arc::new(|_| Fault::None)),
+            open: AtomicUsize::new(0),
         });
         let server = Self { shared, address, tls, running: Mutex::new(None) };
         server.run(listener);
@@ -248,6 +282,11 @@ impl S3Server {
         !wait.timed_out()
     }
 
+    /// Whether nobody is connected any more, so that nothing that was asked for is still to come.
+    pub fn is_deserted(&self) -> bool {
+        self.shared.open.load(Ordering::SeqCst) == 0
+    }
+
     /// Creates an empty bucket.
     pub fn create_bucket(&self, name: &str) {
         self.shared.buckets.create(name);
@@ -283,9 +322,39 @@ impl S3Server {
         self.shared.buckets.object(bucket, key)
     }
 
-    /// The keys of a bucket, sorted.
+    /// The keys of the archives in a bucket, sorted. What stands beside them is proved.
+    #[track_caller]
     pub fn keys(&self, bucket: &str) -> Vec<String> {
+        let (all, others) = self.shared.buckets.all(bucket);
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        far::proved(all, &others).into_keys().collect()
+    }
+
+    /// The keys of the archives in a bucket, sorted, also while it changes: nothing is proved.
+    pub fn archives(&self, bucket: &str) -> Vec<String> {
+        self.all_keys(bucket).into_iter().filter(|key| far::is_archive(key)).collect()
+    }
+
+    /// Whether each archive in a bucket that the test did not put there has a manifest beside it. For who waits: nothing is proved.
+    pub fn is_told(&self, bucket: &str) -> bool {
+        let mut keys = self.all_keys(bucket);
+        keys.retain(|key| !self.object(bucket, key).is_some_and(|object| object.put_by_test));
+        far::is_told(&keys)
+    }
+
+    /// Whether so many archives stand in a bucket, each with a manifest beside it.
+    pub fn has_told(&self, bucket: &str, archives: usize) -> bool {
+        self.archives(bucket).len() == archives && self.is_told(bucket)
+    }
+
+    /// All keys of a bucket, sorted.
+    pub fn all_keys(&self, bucket: &str) -> Vec<String> {
         self.shared.buckets.keys(bucket)
+    }
+
+    /// Forgets all multipart uploads, as a lifecycle rule does.
+    pub fn expire_uploads(&self) {
+        self.shared.buckets.expire_uploads();
     }
 
     /// The multipart uploads that are neither completed nor aborted.
@@ -322,7 +391,9 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<TlsAcce
         let Ok((socket, _)) = listener.accept().await else { continue };
         _ = socket.set_nodelay(true);
         let (shared, service, tls) = (shared.clone(), service.clone(), tls.clone());
+        shared.open.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
+            let _connected = Connected(shared.clone());
             match tls {
                 None => connection(socket, shared, service).await,
                 Some(tls) => {
@@ -332,6 +403,15 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<TlsAcce
                 }
             }
         });
+    }
+}
+
+/// Counts a connection until it is closed.
+struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -366,6 +446,17 @@ async fn handle(
         Fault::DropAnswer => {
             service.call(request.map(s3s::Body::from)).await?;
             return Err(closed());
+        }
+        Fault::HoldAnswer => {
+            service.call(request.map(s3s::Body::from)).await?;
+            // A client that is gone meanwhile is not always noticed.
+            tokio::time::sleep(HELD).await;
+            return Err(closed());
+        }
+        Fault::Garbage => {
+            drain(request).await;
+            let page = "<html><body>It works!</body></html>".to_owned();
+            return hyper::Response::builder().status(200).body(page.into()).map_err(|e| s3s::HttpError::new(e.into()));
         }
         Fault::Refuse { status, code, headers } => {
             drain(request).await;

@@ -30,6 +30,8 @@ pub struct Directory {
     /// Directories whose names are known to be durable.
     durable: Mutex<BTreeSet<PathBuf>>,
     cleared: AtomicBool,
+    /// Size of a part, in bytes.
+    part_size: u64,
 }
 
 /// What stands for a key in the names of its unfinished files, whatever characters it has: `HASH-LENGTH`.
@@ -56,7 +58,14 @@ impl Directory {
             private,
             durable: Mutex::default(),
             cleared: AtomicBool::new(false),
+            part_size: parts::SIZE,
         }
+    }
+
+    /// With parts of another size, in bytes.
+    #[must_use]
+    pub fn with_parts_of(self, part_size: u64) -> Self {
+        Self { part_size, ..self }
     }
 
     fn private(&self) -> PathBuf {
@@ -123,8 +132,11 @@ impl Directory {
             Err(e) if e.kind == Kind::Exists => return Err(busy(to)),
             created => created,
         };
-        // Who clears up may have found it without a lock.
-        locked(&*self.fs, work, created)?.ok_or_else(|| busy(to))
+        match locked(&*self.fs, work, created) {
+            // Who clears up may have found it without a lock.
+            Ok(file) => file.ok_or_else(|| busy(to)),
+            Err(e) => self.fs.remove(work).and(Err(e)),
+        }
     }
 
     /// Removes a work file, unless somebody has its lock; whether there is none now. Never without the lock: the name may

@@ -9,8 +9,8 @@ use crate::error::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Size of a part, in bytes.
-const PART_SIZE: u64 = 8 << 20;
+/// Size of a part, in bytes, unless it is set.
+pub(super) const SIZE: u64 = 8 << 20;
 /// What ends the name of an upload: `HASH-LENGTH-TOKEN.parts`.
 pub(super) const PARTS: &str = ".parts";
 
@@ -111,7 +111,7 @@ impl Directory {
         let to = self.root.join(key);
         if self.fs.stat(&to)?.is_some() {
             if self.is_at(&*file, &to)? {
-                self.fs.remove(&work)?;
+                self.remove_for_good(&work)?;
             }
             return Err(taken(&to));
         }
@@ -126,7 +126,13 @@ impl Directory {
         }
         self.make_dirs(to.parent().unwrap_or(&self.root))?;
         publish(&*self.fs, &*file, &work, &to)?;
-        self.fs.remove(&work).map(|()| Stored::default())
+        self.remove_for_good(&work).map(|()| Stored::default())
+    }
+
+    /// Nobody will look for it again: it must not come back with a power cut.
+    fn remove_for_good(&self, work: &Path) -> Result<()> {
+        self.fs.remove(work)?;
+        self.fs.sync_dir(&self.private())
     }
 
     fn open_now(&self, key: &str) -> Result<Vec<String>> {
@@ -141,7 +147,7 @@ impl Directory {
 
 impl Multipart for Directory {
     fn part_size(&self) -> u64 {
-        PART_SIZE
+        self.part_size
     }
 
     /// Each part is appended to the one before it.
@@ -162,7 +168,7 @@ impl Multipart for Directory {
     }
 
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Later<'a, ()> {
-        Box::pin(async move { self.upload(key, upload).map_or(Ok(()), |work| self.fs.remove(&work)) })
+        Box::pin(async move { self.upload(key, upload).map_or(Ok(()), |work| self.remove_for_good(&work)) })
     }
 
     fn open<'a>(&'a self, key: &'a str) -> Later<'a, Vec<String>> {

@@ -7,6 +7,7 @@ use super::errors::Fault;
 use super::put::{ALGORITHM, agrees, is_small};
 use crate::env::store::{Body, Part, Stored};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use std::time::Duration;
 
@@ -35,11 +36,13 @@ impl S3 {
                 .set_tagging(self.tagging())
                 .set_metadata(self.metadata(small))
                 .customize()
-                .config_override(self.limits(0, Duration::ZERO))
+                // Not tried again here: if its answer got lost, an upload is open whose identity nobody knows. Who asked has to
+                // hear of that.
+                .config_override(self.limits(0, Duration::ZERO).retry_config(RetryConfig::disabled()))
                 .send()
         };
         let output = self.call(None, send).await?;
-        output.upload_id.ok_or_else(|| Fault::Lost("the server gave the upload no identity".to_owned()))
+        output.upload_id.ok_or_else(|| Fault::Garbled("it names no upload".to_owned()))
     }
 
     pub(super) async fn send_part(&self, key: &str, upload: &str, number: i32, body: &Body) -> Result<Part, Fault> {
@@ -66,8 +69,8 @@ impl S3 {
                 .send()
         };
         let output = self.call(Some(&progress), send).await?;
+        let etag = output.e_tag.ok_or_else(|| Fault::Garbled("it names no entity tag".to_owned()))?;
         let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
-        let etag = output.e_tag.ok_or_else(|| Fault::Lost("the server gave the part no tag".to_owned()))?;
         Ok(Part { number, etag, checksum, crc: digests.crc })
     }
 

@@ -137,8 +137,10 @@ impl S3 {
                 .send()
         };
         let output: PutObjectOutput = self.call(Some(&progress), send).await?;
+        // Every server gives one: something else has answered, and nothing may be stored.
+        let etag = output.e_tag.ok_or_else(|| Fault::Garbled("it names no entity tag".to_owned()))?;
         let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
-        Ok(Stored { etag: output.e_tag, checksum: checksum.map(|value| format!("{ALGORITHM}:{value}")) })
+        Ok(Stored { etag: Some(etag), checksum: checksum.map(|value| format!("{ALGORITHM}:{value}")) })
     }
 
     /// The checksums to send with a body. A foreign server gets MD5 too until it has shown that it verifies the other.

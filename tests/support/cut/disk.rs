@@ -10,7 +10,7 @@ use logjam::format::session::{BEGUN, BYTES, FILE, STEP, Step};
 use nix::libc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const ROOT: u64 = 1;
@@ -424,7 +424,7 @@ impl Shared {
     fn handle(self: &Arc<Self>, state: &mut State, node: u64, writes: bool, path: &Path) -> Arc<dyn File> {
         state.nodes.get_mut(&node).unwrap().writers += usize::from(writes);
         let id = state.number();
-        Arc::new(Handle { disk: Arc::clone(self), node, id, writes, path: text(path) })
+        Arc::new(Handle { disk: Arc::clone(self), node, id, writes, path: text(path), halved: AtomicBool::new(false) })
     }
 
     fn entry(state: &State, name: &str, node: u64) -> Entry {
@@ -588,6 +588,8 @@ struct Handle {
     id: u64,
     writes: bool,
     path: String,
+    /// Whether the last write was taken in part.
+    halved: AtomicBool,
 }
 
 impl Handle {
@@ -636,7 +638,9 @@ impl File for Handle {
             *room = room.checked_sub(1).ok_or_else(|| refused("append", &self.path, libc::ENOSPC))?;
         }
         // A long write is taken in two.
-        let n = if data.len() > 24 { data.len() / 2 } else { data.len() };
+        let half = data.len() > 24 && !self.halved.load(Ordering::Relaxed);
+        self.halved.store(half, Ordering::Relaxed);
+        let n = if half { data.len() / 2 } else { data.len() };
         self.write(Write::Append(data[..n].to_vec()))?;
         Ok(n)
     }

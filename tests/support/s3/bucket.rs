@@ -35,6 +35,8 @@ pub struct Object {
     pub checksum: Option<String>,
     /// What the client said of it.
     pub said: Said,
+    /// Whether no client has stored it, but the test.
+    pub put_by_test: bool,
     files: Vec<Stored>,
 }
 
@@ -172,7 +174,8 @@ impl Buckets {
     pub fn put(&self, bucket: &str, key: &str, data: &[u8]) {
         let mut saving = Saving::new(self.path());
         saving.write(data);
-        let object = assemble(vec![saving.done().0], Said::default(), false, false);
+        let mut object = assemble(vec![saving.done().0], Said::default(), false, false);
+        object.put_by_test = true;
         self.state.lock().unwrap().buckets.get_mut(bucket).unwrap().insert(key.to_owned(), object);
     }
 
@@ -192,6 +195,18 @@ impl Buckets {
 
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         self.state.lock().unwrap().buckets.get(bucket).map(|b| b.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What stands in a bucket, by key, and which of it the test has put there.
+    pub fn all(&self, bucket: &str) -> (BTreeMap<String, Vec<u8>>, Vec<String>) {
+        let objects = self.state.lock().unwrap().buckets.get(bucket).cloned().unwrap_or_default();
+        let others = objects.iter().filter(|(_, object)| object.put_by_test).map(|(key, _)| key.clone()).collect();
+        (objects.into_iter().map(|(key, object)| (key, object.data())).collect(), others)
+    }
+
+    /// Forgets every upload that is open, as a lifecycle rule does.
+    pub fn expire_uploads(&self) {
+        self.state.lock().unwrap().uploads.clear();
     }
 
     pub fn open_uploads(&self) -> Vec<Upload> {
@@ -273,6 +288,7 @@ pub(super) fn assemble(files: Vec<Stored>, said: Said, multipart: bool, checked:
         parts: files.len(),
         checksum: checked.then(|| STANDARD.encode(crc.to_be_bytes())),
         said,
+        put_by_test: false,
         files,
     }
 }

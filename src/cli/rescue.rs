@@ -1,0 +1,70 @@
+//! `logjam rescue`.
+
+use super::options;
+use crate::archive::rescue::{Report, Rescue};
+use crate::config;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::key::Dest;
+use crate::pipeline::Left;
+use std::io::Write;
+use std::time::Duration;
+
+/// Finish the hours of hosts that are gone
+///
+/// Looks through the checkpoints at DEST. Where one was not renewed for the given time, the objects that its host did not
+/// store are finished from it, with their manifests, and each is named on standard output with the lines that were saved and
+/// the time up to which they came. Nothing that stands is changed. A host that was only cut off stores what the rescue did
+/// not have when it comes back; two rescues at once do no harm.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where archives go, as given to `logjam pipe`
+    dest: String,
+    /// Only streams whose last checkpoint is at least that old
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = config::duration)]
+    older_than: Duration,
+    /// Say what would be saved, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pub(super) log: options::Log,
+    #[command(flatten)]
+    s3: options::S3Args,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Left> {
+    let env = Env::real();
+    let dest = Dest::parse(&args.dest)?;
+    let store = args.s3.store(&env, &dest)?;
+    let rescue = Rescue {
+        env,
+        store,
+        place: dest.url(""),
+        host: config::host_name(),
+        older_than: args.older_than,
+        dry_run: args.dry_run,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::io("start", "the rescue", &e))?;
+    let report = runtime.block_on(rescue.run(say))?;
+    say(&summary(&report, args.dry_run));
+    Ok(Left(report.failed))
+}
+
+fn summary(report: &Report, dry_run: bool) -> String {
+    let would = if dry_run { "would save" } else { "saved" };
+    format!(
+        "{would} {} objects; {} stand already, {} could not be saved; {} streams live, {} were rescued before",
+        report.saved,
+        report.stand,
+        report.failed.len(),
+        report.living,
+        report.done
+    )
+}
+
+/// A closed pipe is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
