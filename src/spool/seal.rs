@@ -22,7 +22,8 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
     let (first, last) = hour.arrivals();
     let seconds = u64::try_from((hour.period().end - hour.period().start).num_seconds()).ok();
     let tally = tally::of(env, layout, hour.name())?;
-    let first = tally.began.or(first);
+    // What is noted of the file was noted a moment after its first bytes came.
+    let first = tally.began.into_iter().chain(first).min();
     let seal = Seal { version: VERSION, ended, bytes: file.len()?, seconds, counts: tally.counts, first, last };
     write(env, layout, hour.name(), file, &seal)
 }
