@@ -58,14 +58,8 @@ struct Density {
 fn density() -> Density {
     match full() {
         true => Density { first: 1, second: 4, images: 1, coins: 8 },
-        false => Density { first: 1, second: 150, images: 14, coins: 1 },
+        false => Density { first: 1, second: 90, images: 8, coins: 1 },
     }
-}
-
-/// `first`: every so many operations of the first life are cut.
-fn thinner(first: u64) -> Density {
-    let all = density();
-    if full() { all } else { Density { first, ..all } }
 }
 
 /// `first`: every so many operations of the first life are cut.
@@ -288,7 +282,7 @@ fn what_was_synced_survives_every_power_cut_on_its_way_to_a_bucket() {
 
 #[test]
 fn what_was_synced_survives_every_power_cut_with_two_processes_and_uploads_in_parts() {
-    sweep(&PARTS, Mistake::None, thinner(2), false).none_wrong("two processes, parts");
+    sweep(&PARTS, Mistake::None, density(), false).none_wrong("two processes, parts");
 }
 
 #[test]
@@ -398,7 +392,7 @@ fn rescued(setup: &Setup, first: &Machine, ledger: &Ledger, cut: Cut, found: &mu
 
 #[test]
 fn what_was_synced_survives_every_power_cut_on_its_way_to_a_directory() {
-    sweep(&DIRECTORY, Mistake::None, thinner(2), false).none_wrong("a directory");
+    sweep(&DIRECTORY, Mistake::None, density(), false).none_wrong("a directory");
 }
 
 /// Runs a life with some operations failing: `Err` tells what is not as it should be.
