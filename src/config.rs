@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use std::path::Path;
 use std::time::Duration;
 
@@ -97,6 +97,49 @@ pub fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// A time, as a person gives one: `now`, a duration before now (`-2h`), a date (its first moment), or a date and a time of day,
+/// in UTC where no offset is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// That long before now.
+    Ago(TimeDelta),
+    /// This moment.
+    At(DateTime<Utc>),
+}
+
+impl When {
+    /// The moment, given what time it is now.
+    pub fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Ago(time) => now.checked_sub_signed(time).unwrap_or(DateTime::<Utc>::MIN_UTC),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// `--from`, `--to`.
+pub fn when(text: &str) -> std::result::Result<When, String> {
+    if text == "now" {
+        return Ok(When::Ago(TimeDelta::zero()));
+    }
+    if let Some(ago) = text.strip_prefix('-') {
+        let ago = duration(ago).map_err(|e| format!("{e}, with a `-` before it"))?;
+        return TimeDelta::from_std(ago).map(When::Ago).map_err(|e| e.to_string());
+    }
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(When::At(at.to_utc()));
+    }
+    let plain = text.strip_suffix('Z').unwrap_or(text).replace(' ', "T");
+    let forms = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M"];
+    let time = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(&plain, form).ok());
+    let hour = || NaiveDateTime::parse_from_str(&format!("{plain}:00"), "%Y-%m-%dT%H:%M").ok();
+    let day = || ["%Y-%m-%d", "%Y%m%d"].iter().find_map(|form| NaiveDate::parse_from_str(&plain, form).ok());
+    let day = || day().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let time = time.or_else(hour).or_else(day);
+    time.map(|time| When::At(time.and_utc()))
+        .ok_or_else(|| "write -2h, now, 2026-11-22, 2026-11-22T15:00 or 2026-11-22T15:00:00+01:00".into())
+}
+
 /// `--checkpoint`: a duration of at least a second, or `off`.
 pub fn checkpoint(text: &str) -> std::result::Result<Every, String> {
     if text == "off" {
@@ -181,6 +224,31 @@ mod tests {
             assert!(refused.starts_with("--"), "{prefix:?} {suffix:?}: {refused}");
         }
         assert!(check_names(&"p".repeat(200), "c").is_err());
+    }
+
+    #[test]
+    fn times_are_read_as_a_person_writes_them() {
+        let now = "2026-11-28T09:30:15Z".parse().unwrap();
+        let at = |text: &str| when(text).map(|when| when.at(now).to_rfc3339());
+        for (text, expected) in [
+            ("now", "2026-11-28T09:30:15+00:00"),
+            ("-2h", "2026-11-28T07:30:15+00:00"),
+            ("-7d", "2026-11-21T09:30:15+00:00"),
+            ("2026-11-22", "2026-11-22T00:00:00+00:00"),
+            ("20261122", "2026-11-22T00:00:00+00:00"),
+            ("2026-11-22T15", "2026-11-22T15:00:00+00:00"),
+            ("2026-11-22T15:04", "2026-11-22T15:04:00+00:00"),
+            ("2026-11-22 15:04:05", "2026-11-22T15:04:05+00:00"),
+            ("2026-11-22T15:04Z", "2026-11-22T15:04:00+00:00"),
+            ("20261122T1504Z", "2026-11-22T15:04:00+00:00"),
+            ("2026-11-22T15:04:05+01:00", "2026-11-22T14:04:05+00:00"),
+        ] {
+            assert_eq!(at(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in ["", "yesterday", "-2", "-", "2h", "2026-13-01", "2026-11-22T25", "2026"] {
+            assert!(when(text).is_err(), "{text}");
+        }
+        assert!(when("-9999999y").is_ok_and(|when| when.at(now) < now) || when("-9999999y").is_err());
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! In the order in which the data flows: [`ingest`] reads standard input, [`spool`] keeps the lines in hour files,
 //! [`archive`] packs and stores those that have ended; [`pipeline`] wires them for `logjam pipe`, [`service`] runs the
-//! archive alone for `logjam compress` and `logjam upload`. [`mod@format`] says what is written down, [`mod@env`] holds the three
+//! archive alone for `logjam compress` and `logjam upload`; [`catalog`] reads it back. [`mod@format`] says what is written down, [`mod@env`] holds the three
 //! doors to the world, [`config`] the checked settings, [`cli`] the command line. `docs/design.md` tells the rest.
 
 pub mod archive;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod env;

@@ -9,7 +9,6 @@ pub mod follow;
 mod multipart;
 pub mod pack;
 mod packing;
-mod plain;
 pub mod plan;
 pub mod rescue;
 mod rest;

@@ -4,8 +4,9 @@
 
 use super::codec::SLICE;
 use super::packing::{Ending, Packing, fill};
-use super::{Archive, Sources, plain, summary};
+use super::{Archive, Sources, summary};
 use crate::env::fs::{File, FileId, locked, publish};
+use crate::env::plain;
 use crate::error::{Error, Kind, Result};
 use crate::format::name::{DUPLICATES, LogName};
 use std::path::Path;

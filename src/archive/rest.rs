@@ -3,8 +3,9 @@
 //! it is the rest of, so that it is the same however often this is begun.
 
 use super::packing::Packing;
-use super::{Archive, plain, summary};
+use super::{Archive, summary};
 use crate::env::fs::{append_all, publish};
+use crate::env::plain;
 use crate::env::store::{Body, Content, Store};
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::ZSTD;

@@ -1,10 +1,11 @@
 //! What an archive holds, written down when it is made. It stands until the archive's manifest does; one without an archive
 //! tells of a period without a line.
 
+use super::Archive;
 use super::codec::SLICE;
 use super::packing::{Ending, each_slice};
-use super::{Archive, plain};
 use crate::env::fs::{File, publish_bytes, read_whole};
+use crate::env::plain;
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::{GZIP, ZSTD};
 use crate::format::manifest::{Counts, Packed, Summary, hex};

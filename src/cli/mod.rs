@@ -1,15 +1,21 @@
 //! The command line. The doc comment of a flag is its manual.
 
+mod cat;
 mod compress;
+mod grep;
+mod ls;
 mod options;
 mod pipe;
+mod progress;
+mod reading;
 mod rescue;
+mod select;
 mod sentry;
 mod upload;
 
 use crate::env::guard;
 use crate::env::signals::Signals;
-use crate::error::{Class, Result};
+use crate::error::{Class, Error, Result};
 use crate::log::{self, LogFile};
 use crate::pipeline::Left;
 use clap::builder::BoolishValueParser;
@@ -22,6 +28,8 @@ use std::process::ExitCode;
 const UNDONE: u8 = 1;
 /// Wrong usage or settings.
 const USAGE: u8 = 2;
+/// What grep(1) says where something could not be read.
+const TROUBLE: u8 = 2;
 /// What the environment variables of options begin with.
 const VARIABLE: &str = "LOGJAM_";
 
@@ -42,6 +50,25 @@ enum Command {
     Compress(compress::Args),
     Upload(upload::Args),
     Rescue(rescue::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Grep(grep::Args),
+}
+
+/// How a command went.
+struct Done {
+    /// What is left undone.
+    left: Vec<Error>,
+    /// The exit status if nothing is.
+    status: u8,
+    /// The exit status if something is.
+    undone: u8,
+}
+
+impl From<Left> for Done {
+    fn from(Left(left): Left) -> Self {
+        Self { left, status: 0, undone: UNDONE }
+    }
 }
 
 /// Parses the command line, runs the command, and says how it went.
@@ -71,35 +98,50 @@ pub fn main() -> ExitCode {
         }
     };
     let mut log = LogFile::default();
-    let done = match &cli.command {
-        Command::Pipe(args) => start(&args.log, &mut log).and_then(|()| pipe::run(args, &signals, &log)),
-        Command::Compress(args) => start(&args.log, &mut log).and_then(|()| compress::run(args, signals, &log)),
-        Command::Upload(args) => start(&args.log, &mut log).and_then(|()| upload::run(args, signals, &log)),
-        Command::Rescue(args) => start(&args.log, &mut log).and_then(|()| rescue::run(args)),
-    };
-    let left = match done {
-        Ok(Left(left)) => left,
-        Err(e) => {
-            if matches!(&cli.command, Command::Pipe(args) if args.confirm_messages) {
-                pipe::refuse(&e.to_string());
-            }
-            vec![e]
+    let done = run(&cli.command, signals, &mut log).unwrap_or_else(|e| {
+        if matches!(&cli.command, Command::Pipe(args) if args.confirm_messages) {
+            pipe::refuse(&e.to_string());
         }
-    };
-    for e in &left {
+        Done { undone: if matches!(cli.command, Command::Grep(_)) { TROUBLE } else { UNDONE }, ..Left(vec![e]).into() }
+    });
+    for e in &done.left {
         log::fatal(&log, &e.to_string());
     }
-    sentry::report(&left);
-    match left.iter().any(|e| e.class == Class::Usage) {
-        true => ExitCode::from(USAGE),
-        false if left.is_empty() => ExitCode::SUCCESS,
-        false => ExitCode::from(UNDONE),
-    }
+    sentry::report(&done.left);
+    ExitCode::from(match done.left.iter().any(|e| e.class == Class::Usage) {
+        true => USAGE,
+        false if done.left.is_empty() => done.status,
+        false => done.undone,
+    })
 }
 
-fn start(args: &options::Log, log: &mut LogFile) -> Result<()> {
+fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
+    let args = match command {
+        Command::Pipe(args) => &args.log,
+        Command::Compress(args) => &args.log,
+        Command::Upload(args) => &args.log,
+        Command::Rescue(args) => &args.log,
+        Command::Ls(args) => &args.read.log,
+        Command::Cat(args) => &args.read.log,
+        Command::Grep(args) => &args.read.log,
+    };
     *log = log::start(&args.log_to, args.log_level)?;
-    Ok(())
+    if !matches!(command, Command::Pipe(_) | Command::Compress(_) | Command::Upload(_)) {
+        signals.release()?;
+    }
+    let left = match command {
+        Command::Pipe(args) => pipe::run(args, &signals, log),
+        Command::Compress(args) => compress::run(args, signals, log),
+        Command::Upload(args) => upload::run(args, signals, log),
+        Command::Rescue(args) => rescue::run(args),
+        Command::Ls(args) => ls::run(args),
+        Command::Cat(args) => cat::run(args),
+        Command::Grep(args) => {
+            let (found, left) = grep::run(args)?;
+            return Ok(Done { left, status: u8::from(!found), undone: TROUBLE });
+        }
+    };
+    left.map(Done::from)
 }
 
 /// Under the name of one of the seed's tools, the program is that tool.

@@ -12,6 +12,7 @@ pub mod growth;
 pub mod guard;
 pub mod input;
 pub mod metadata;
+pub mod plain;
 pub mod record;
 pub mod replies;
 pub mod s3;

@@ -42,6 +42,12 @@ impl Signals {
         SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Self).map_err(failed)
     }
 
+    /// Lets the signals do again what they do by themselves: for a command that has nothing to bring to an end.
+    pub fn release(&self) -> Result<()> {
+        let set: SigSet = ASKED.iter().map(|(signal, _)| *signal).collect();
+        set.thread_unblock().map_err(|e| Error::io("unblock", "signals", &e.into()))
+    }
+
     /// Waits for the next signal.
     pub fn wait(&self) -> Option<Asked> {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];

@@ -150,6 +150,21 @@ pub trait Content: Send {
     fn next(&mut self) -> Later<'_, Option<Bytes>>;
 }
 
+/// Content of which a piece was read already.
+struct Begun {
+    first: Option<Bytes>,
+    content: Box<dyn Content>,
+}
+
+impl Content for Begun {
+    fn next(&mut self) -> Later<'_, Option<Bytes>> {
+        match self.first.take() {
+            Some(piece) => Box::pin(async move { Ok(Some(piece)) }),
+            None => self.content.next(),
+        }
+    }
+}
+
 /// One key of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -181,6 +196,25 @@ pub trait Store: Send + Sync {
 
     /// Opens an object to be read from its beginning; `None`: nothing stands there.
     fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>>;
+
+    /// The same from a byte on, which lies within the object; only the entity tag of what is told of it counts.
+    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+        Box::pin(async move {
+            let Some((found, mut content)) = self.fetch(key).await? else { return Ok(None) };
+            let mut left = from;
+            while left > 0 {
+                match content.next().await? {
+                    None => break,
+                    Some(piece) if piece.len() as u64 > left => {
+                        let rest = piece.slice(usize::try_from(left).unwrap_or(usize::MAX)..);
+                        return Ok(Some((found, Box::new(Begun { first: Some(rest), content }) as Box<dyn Content>)));
+                    }
+                    Some(piece) => left -= piece.len() as u64,
+                }
+            }
+            Ok(Some((found, content)))
+        })
+    }
 
     /// Puts a small object at its fixed key, whatever stands there: its entity tag. `only_if`: only if the object with this
     /// entity tag stands there still.

@@ -2,7 +2,9 @@
 
 use super::name::LogName;
 use crate::error::{Error, Result};
-use chrono::{Datelike, Timelike};
+use chrono::{DateTime, Datelike, Timelike, Utc};
+
+pub mod search;
 
 /// What a template may ask of a file name. The first five are mandatory, as in the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,8 @@ pub const KEY_LIMIT: usize = 1024;
 /// The longest file name, in bytes (NAME_MAX of Linux).
 const NAME_LIMIT: usize = 255;
 
+/// What stands before and behind the last part of an object's key in that of its manifest.
+const MANIFEST: (&str, &str) = ("_", ".json");
 /// What the keys of all checkpoints begin with.
 pub const CHECKPOINTS: &str = ".logjam/checkpoint/";
 /// What stands for `{suffix}` in the key of a file that has none.
@@ -134,6 +138,15 @@ impl Dest {
         format!("{CHECKPOINTS}{prefix}/{suffix}.{:08x}.{id:08x}", self.crc)
     }
 
+    /// Whether a key is that of a checkpoint of this DEST, of a stream (prefix and suffix) that is asked for.
+    pub fn is_checkpoint(&self, key: &str, asked: impl Fn(&str, &str) -> bool) -> bool {
+        let Some((prefix, rest)) = key.strip_prefix(CHECKPOINTS).and_then(|rest| rest.split_once('/')) else {
+            return false;
+        };
+        let Some((rest, _id)) = rest.rsplit_once('.') else { return false };
+        rest.rsplit_once('.').is_some_and(|(suffix, crc)| crc == format!("{:08x}", self.crc) && asked(prefix, suffix))
+    }
+
     /// Place and key, as a person would write it.
     pub fn url(&self, key: &str) -> String {
         match &self.place {
@@ -147,27 +160,34 @@ impl Dest {
 /// name does: of one that is too long with what is added, a CRC-32 stands for the end.
 pub fn manifest_key(key: &str) -> String {
     let (dir, name) = key.split_at(key.rfind('/').map_or(0, |slash| slash + 1));
-    let whole = format!("{dir}_{name}.json");
+    let whole = format!("{dir}{}{name}{}", MANIFEST.0, MANIFEST.1);
     if whole.len() - dir.len() <= NAME_LIMIT {
         return whole;
     }
-    let end = format!("-{:08x}.json", crc32fast::hash(name.as_bytes()));
+    let end = format!("-{:08x}{}", crc32fast::hash(name.as_bytes()), MANIFEST.1);
     let fits = name.floor_char_boundary(NAME_LIMIT - 1 - end.len());
-    format!("{dir}_{}{end}", &name[..fits])
+    format!("{dir}{}{}{end}", MANIFEST.0, &name[..fits])
 }
 
 impl Field {
     fn of(self, name: &LogName) -> String {
-        let stamp = name.stamp();
         match self {
-            Self::Day => format!("{:02}", stamp.day()),
             Self::Filename => name.to_string(),
-            Self::Month => format!("{:02}", stamp.month()),
             Self::Prefix => name.prefix().to_owned(),
-            Self::Year => format!("{:04}", stamp.year()),
             Self::Suffix => name.suffix().unwrap_or(NO_SUFFIX).to_owned(),
-            Self::Hour => format!("{:02}", stamp.hour()),
-            Self::Minute => format!("{:02}", stamp.minute()),
+            _ => self.of_time(name.stamp()),
+        }
+    }
+
+    /// Of a time field; of the others nothing.
+    fn of_time(self, time: DateTime<Utc>) -> String {
+        match self {
+            Self::Year => format!("{:04}", time.year()),
+            Self::Month => format!("{:02}", time.month()),
+            Self::Day => format!("{:02}", time.day()),
+            Self::Hour => format!("{:02}", time.hour()),
+            Self::Minute => format!("{:02}", time.minute()),
+            Self::Filename | Self::Prefix | Self::Suffix => String::new(),
         }
     }
 }
@@ -266,6 +286,8 @@ mod tests {
         assert_ne!(keys[0], keys[1]);
         let same = Dest::parse("s3://logs/{prefix}/{year}/{month}/{day}/{filename}").unwrap();
         assert_ne!(same.checkpoint_key("syslog", "web-1", 2), keys[0]);
+        assert!(same.is_checkpoint(&keys[0], |prefix, suffix| (prefix, suffix) == ("syslog", "web-1")));
+        assert!(!same.is_checkpoint(&keys[1], |_, _| true) && !same.is_checkpoint(&keys[0], |_, _| false));
     }
 
     #[test]

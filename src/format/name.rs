@@ -138,6 +138,11 @@ impl LogName {
         Self { prefix: format!("{}{DUPLICATE}{number}", self.prefix()), ..self.clone() }
     }
 
+    /// What the names begin with that files of this prefix get when their own are taken.
+    pub fn duplicates_begin(prefix: &str) -> String {
+        format!("{prefix}{DUPLICATE}")
+    }
+
     /// Whether an hour file of `logjam pipe` bears this name.
     pub fn is_hour(&self) -> bool {
         self.suffix.is_some() && self.extension.ends_with(LOG) && self.extension.matches('.').count() <= 2

@@ -131,6 +131,8 @@ pub enum Fault {
     DropAnswer,
     /// It is served, and nothing is answered; after a while the connection is closed.
     HoldAnswer,
+    /// It is served, and the connection is closed behind so many bytes of the answer's body.
+    CutBody(usize),
     /// It is read, not served, and answered with success and a page of something else.
     Garbage,
     /// It is served as if these headers had not been sent.
@@ -452,6 +454,14 @@ async fn handle(
             // A client that is gone meanwhile is not always noticed.
             tokio::time::sleep(HELD).await;
             return Err(closed());
+        }
+        Fault::CutBody(most) => {
+            let (head, body) = service.call(request.map(s3s::Body::from)).await?.into_parts();
+            let all = body.collect().await.map_err(|_| closed())?.to_bytes();
+            let begin = Ok(hyper::body::Frame::data(all.slice(..most.min(all.len()))));
+            let broken = Err(std::io::Error::other("cut by the test"));
+            let body = http_body_util::StreamBody::new(futures_util::stream::iter([begin, broken]));
+            return Ok(hyper::Response::from_parts(head, s3s::Body::http_body_unsync(body)));
         }
         Fault::Garbage => {
             drain(request).await;

@@ -282,9 +282,13 @@ impl Store for Directory {
     }
 
     fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+        self.fetch_from(key, 0)
+    }
+
+    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
         Box::pin(async move {
             let Some((found, file)) = self.found(key)? else { return Ok(None) };
-            let content: Box<dyn Content> = Box::new(Reading { file, at: 0, end: found.len });
+            let content: Box<dyn Content> = Box::new(Reading { file, at: from.min(found.len), end: found.len });
             Ok(Some((found, content)))
         })
     }

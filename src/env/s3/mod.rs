@@ -123,7 +123,11 @@ impl Store for S3 {
     }
 
     fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
-        Box::pin(async move { self.content(key).await.map_err(|e| self.error("fetch", key, &e)) })
+        self.fetch_from(key, 0)
+    }
+
+    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+        Box::pin(async move { self.content(key, from).await.map_err(|e| self.error("fetch", key, &e)) })
     }
 
     fn replace<'a>(

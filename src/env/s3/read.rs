@@ -33,12 +33,15 @@ impl S3 {
         present(self.call(None, head).await)
     }
 
-    /// An object and its content; `None`: nothing stands there.
-    pub(super) async fn content(&self, key: &str) -> Result<Option<(Found, Box<dyn Content>)>, Fault> {
+    /// An object and its content from a byte on; `None`: nothing stands there.
+    pub(super) async fn content(&self, key: &str, from: u64) -> Result<Option<(Found, Box<dyn Content>)>, Fault> {
         let relevant = Ways { checksum: true, condition: false };
-        let Some(output) = present(self.any_way(relevant, |ways| self.get(key, ways.checksum)).await)? else {
+        let Some(output) = present(self.any_way(relevant, |ways| self.get(key, from, ways.checksum)).await)? else {
             return Ok(None);
         };
+        if from > 0 && output.content_range.is_none() {
+            return Err(Fault::Garbled(format!("a part was asked for, from byte {from} on, and all of it came")));
+        }
         let (kind, crc) = (output.checksum_type.as_ref(), output.checksum_crc64_nvme);
         let found = found(output.content_length, output.e_tag, output.last_modified, kind, crc)?;
         let pieces = Pieces { body: output.body, patience: self.options.patience };
@@ -48,14 +51,15 @@ impl S3 {
 
     /// Size and content of an object.
     pub(super) async fn pieces(&self, key: &str) -> Result<(Option<u64>, Pieces), Fault> {
-        let output = self.get(key, false).await?;
+        let output = self.get(key, 0, false).await?;
         let len = output.content_length.and_then(|len| len.try_into().ok());
         Ok((len, Pieces { body: output.body, patience: self.options.patience }))
     }
 
-    async fn get(&self, key: &str, checksum: bool) -> Result<GetObjectOutput, Fault> {
+    async fn get(&self, key: &str, from: u64, checksum: bool) -> Result<GetObjectOutput, Fault> {
         let get = |client: Client| {
             let request = client.get_object().bucket(&self.options.bucket).key(key);
+            let request = request.set_range((from > 0).then(|| format!("bytes={from}-")));
             let request = request.set_checksum_mode(checksum.then_some(ChecksumMode::Enabled)).customize();
             // The time limit is that of the answer's head: the content is waited for piece by piece.
             request.config_override(self.limits(0, Duration::ZERO)).send()

@@ -1,0 +1,183 @@
+//! Finds what a selection asks for, in the archive, in DIR and in checkpoints: each line once.
+
+use super::flow::Items;
+use super::item::{Item, Place};
+use super::scan::{Entry, Scan, Want};
+use super::select::Selection;
+use super::unfinished;
+use crate::env::store::{Later, Store};
+use crate::error::Result;
+use crate::format::key::Dest;
+use crate::format::name::LogName;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// An hour that ended longer ago is not looked for in checkpoints, unless that is asked for; one that began longer ago is not
+/// stored while it is looked for.
+const RECENT: TimeDelta = TimeDelta::days(1);
+/// An object that was stored since the search began is of an hour that began this long ago at the most.
+const FRESH: TimeDelta = TimeDelta::hours(2);
+
+/// What is found, in the order of keys; then what is not archived yet.
+pub struct Find<'a> {
+    store: &'a Arc<dyn Store>,
+    dest: &'a Dest,
+    selection: &'a Selection,
+    /// Objects are found by this first; afterwards those that were stored meanwhile.
+    scan: Scan<'a>,
+    stage: Stage,
+    now: DateTime<Utc>,
+    /// Objects that began before the range: of each stream only the last one can reach into it.
+    held: Vec<Entry>,
+    ready: VecDeque<Item>,
+    local: Vec<Local>,
+    /// The keys of recent objects that were found.
+    seen: HashSet<String>,
+    /// Hours of which a checkpoint has lines.
+    unfinished: Vec<unfinished::Found>,
+    checkpoints: bool,
+}
+
+/// A file in DIR, and the keys that it may be stored at.
+pub struct Local {
+    /// It.
+    pub item: Item,
+    /// The keys.
+    pub keys: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Objects,
+    Meanwhile,
+    Rest,
+}
+
+impl<'a> Find<'a> {
+    /// Begins a search at `now`. `local`: what DIR has, opened before. `checkpoints`: looks into them also for hours that ended long ago.
+    pub fn new(
+        store: &'a Arc<dyn Store>,
+        dest: &'a Dest,
+        selection: &'a Selection,
+        now: DateTime<Utc>,
+        local: Vec<Local>,
+        checkpoints: bool,
+    ) -> Self {
+        Self {
+            store,
+            dest,
+            selection,
+            scan: Scan::new(&**store, dest, selection, Want::Objects),
+            stage: Stage::Objects,
+            now,
+            held: Vec::new(),
+            ready: VecDeque::new(),
+            local,
+            seen: HashSet::new(),
+            unfinished: Vec::new(),
+            checkpoints: checkpoints || selection.to.is_none_or(|to| to > now - RECENT),
+        }
+    }
+
+    async fn find(&mut self) -> Result<Option<Item>> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Some(item));
+            }
+            match (self.stage, self.scan.next().await?) {
+                (Stage::Rest, _) => return Ok(None),
+                (_, Some(entry)) => self.found(entry),
+                (Stage::Objects, None) => {
+                    self.let_go();
+                    self.stage = Stage::Meanwhile;
+                    if self.checkpoints {
+                        self.unfinished = unfinished::all(&**self.store, self.dest, self.selection).await?;
+                        let again = Scan::new(&**self.store, self.dest, self.selection, Want::Objects);
+                        self.scan = again.since(self.now - FRESH);
+                    }
+                }
+                (Stage::Meanwhile, None) => {
+                    self.let_go();
+                    self.stage = Stage::Rest;
+                    self.rest().await?;
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, entry: Entry) {
+        let Some(name) = &entry.name else { return };
+        if name.stamp() >= self.now - RECENT && !self.seen.insert(entry.key.clone()) {
+            return;
+        }
+        self.local.retain(|local| !local.keys.contains(&entry.key));
+        let before = |from: DateTime<Utc>| name.stamp() < from || name.stamp() == from && !self.held.is_empty();
+        if self.selection.from.is_some_and(before) {
+            let same = |held: &Entry| held.name.as_ref().map(LogName::prefix) == Some(name.prefix());
+            if !self.held.last().is_none_or(same) {
+                self.let_go();
+            }
+            self.held.push(entry);
+            return;
+        }
+        self.let_go();
+        self.ready.extend(item(self.dest, &entry));
+    }
+
+    /// Of what began before the range, what a later one of its stream has not ended by then.
+    fn let_go(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        let from = self.selection.from;
+        let stream = |entry: &'_ Entry| {
+            entry.name.as_ref().map(|name| (name.prefix().to_owned(), name.suffix().map(str::to_owned)))
+        };
+        let start = |entry: &Entry| entry.name.as_ref().map(LogName::stamp);
+        let last = held.iter().fold(std::collections::HashMap::new(), |mut last, entry| {
+            let own = last.entry(stream(entry)).or_insert(start(entry));
+            *own = (*own).max(start(entry));
+            last
+        });
+        let reaches =
+            |entry: &&Entry| start(entry) >= from || last.get(&stream(entry)).is_none_or(|last| start(entry) >= *last);
+        self.ready.extend(held.iter().filter(reaches).filter_map(|entry| item(self.dest, entry)));
+    }
+
+    /// What is not archived yet.
+    async fn rest(&mut self) -> Result<()> {
+        let mut local: Vec<_> = std::mem::take(&mut self.local);
+        for found in std::mem::take(&mut self.unfinished) {
+            let key = &found.key;
+            if self.seen.contains(key) || local.iter().any(|local| local.keys.contains(key)) {
+                continue;
+            }
+            match self.store.look(key).await? {
+                // Stored since the search passed by.
+                Some(object) if found.item.name.stamp() >= self.now - RECENT => {
+                    let name = found.item.name.clone();
+                    let shown = self.dest.url(key);
+                    local.push(Local {
+                        item: Item { name, shown, len: object.len, place: Place::Stored(key.clone()) },
+                        keys: vec![key.clone()],
+                    });
+                }
+                Some(_) => {}
+                None => local.push(Local { keys: vec![key.clone()], item: found.item }),
+            }
+        }
+        local.sort_by(|a, b| a.item.name.cmp(&b.item.name));
+        self.ready.extend(local.into_iter().map(|local| local.item));
+        Ok(())
+    }
+}
+
+fn item(dest: &Dest, entry: &Entry) -> Option<Item> {
+    let name = entry.name.clone()?;
+    Some(Item { name, shown: dest.url(&entry.key), len: entry.len, place: Place::Stored(entry.key.clone()) })
+}
+
+impl Items for Find<'_> {
+    fn next(&mut self) -> Later<'_, Option<Item>> {
+        Box::pin(self.find())
+    }
+}

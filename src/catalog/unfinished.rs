@@ -1,0 +1,171 @@
+//! Hours that are not stored yet, as the checkpoints of their hosts have them.
+
+use super::item::{Item, Place};
+use super::select::Selection;
+use crate::env::store::{Part, Store};
+use crate::error::{Error, Kind, Result};
+use crate::format::checkpoint::{self, Unfinished};
+use crate::format::key::{CHECKPOINTS, Dest};
+use crate::format::layout::ZSTD;
+use crate::format::name::LogName;
+use bytes::Bytes;
+use std::io::Read;
+
+/// The largest checkpoint that is read, in bytes.
+const LARGEST: u64 = 1 << 30;
+/// The plain text is packed in blocks of this many bytes, each from an empty state.
+const BLOCK: u64 = 4 << 20;
+/// Ends a block that gzip's compressor has flushed (RFC 1951, 3.2.4: an empty stored block).
+const FLUSHED: &[u8] = b"\x00\x00\xff\xff";
+/// Begins a frame (RFC 8878, 3.1.1).
+const FRAME: &[u8] = b"\x28\xb5\x2f\xfd";
+/// What stands behind the last block of a gzip member: CRC-32 and length.
+const TRAILER: usize = 8;
+
+/// An hour of which a checkpoint has lines.
+pub(super) struct Found {
+    /// The key that its object will have.
+    pub(super) key: String,
+    pub(super) item: Item,
+}
+
+/// All that are asked for. Those of another DEST in the same bucket have keys that this one does not give.
+pub(super) async fn all(store: &dyn Store, dest: &Dest, selection: &Selection) -> Result<Vec<Found>> {
+    let (begin, exact) = selection.prefix.begin();
+    let prefix = format!("{CHECKPOINTS}{begin}{}", if exact { "/" } else { "" });
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = store.list(&prefix, after.as_deref()).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.key.clone());
+        for listed in &page {
+            // All that is in it came before it was written.
+            let is_late = selection.from.is_none_or(|from| listed.modified > from);
+            if is_late && dest.is_checkpoint(&listed.key, |prefix, suffix| selection.takes_stream(prefix, Some(suffix)))
+            {
+                found.extend(read(store, dest, selection, &listed.key, listed.len).await?);
+            }
+        }
+    }
+}
+
+async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, key: &str, len: u64) -> Result<Vec<Found>> {
+    let unreadable = |cause: &str| Error::stop("read", dest.url(key), Kind::Other, cause);
+    if len > LARGEST {
+        return Err(unreadable("it is too large for a checkpoint"));
+    }
+    let Some((_, mut content)) = store.fetch(key).await? else { return Ok(Vec::new()) };
+    let mut data = Vec::new();
+    while let Some(piece) = content.next().await? {
+        data.extend_from_slice(&piece);
+    }
+    let data = Bytes::from(data);
+    let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else {
+        return Err(unreadable("it is no checkpoint that this version knows"));
+    };
+    let all = checkpoint.unfinished.iter().zip(tails);
+    Ok(all.filter_map(|(unfinished, tail)| one(dest, selection, key, unfinished, data.slice(tail))).collect())
+}
+
+fn one(dest: &Dest, selection: &Selection, at: &str, unfinished: &Unfinished<Part>, tail: Bytes) -> Option<Found> {
+    let manifest = &unfinished.manifest;
+    let name = LogName::parse(&manifest.name).filter(|name| selection.takes(name))?;
+    let shown = format!("{} (in {})", dest.url(&manifest.key), dest.url(at));
+    let (bytes, plain) = if unfinished.sent == 0 {
+        (tail, false)
+    } else {
+        let lines = end_of(&tail, &name, manifest.summary.bytes);
+        let before = manifest.summary.bytes - lines.len() as u64;
+        tracing::warn!(
+            "{}: it is being sent: its first {before} bytes can't be read before its hour has ended",
+            dest.url(&manifest.key)
+        );
+        (lines.into(), true)
+    };
+    let item = Item { name, shown, len: bytes.len() as u64, place: Place::Unfinished { bytes, plain } };
+    Some(Found { key: manifest.key.clone(), item })
+}
+
+/// The lines at the end of a text that a tail holds, which begins anywhere in an archive. Each block can be read without the ones
+/// before it; where one begins is known by its mark, and proved by the end: the text before it is a number of whole blocks.
+fn end_of(tail: &[u8], name: &LogName, total: u64) -> Vec<u8> {
+    let is_zstd = name.extension().ends_with(ZSTD);
+    let mark = if is_zstd { FRAME } else { FLUSHED };
+    for at in memchr::memmem::find_iter(tail, mark) {
+        let text = if is_zstd { frames(&tail[at..]) } else { deflated(&tail[at + FLUSHED.len()..]) };
+        if let Some(text) = text
+            && (total.checked_sub(text.len() as u64)).is_some_and(|before| before % BLOCK == 0)
+        {
+            let begin = memchr::memchr(b'\n', &text).map_or(text.len(), |at| at + 1);
+            return text[begin..].to_vec();
+        }
+    }
+    Vec::new()
+}
+
+fn frames(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    zstd::stream::read::Decoder::new(packed).ok()?.read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+/// The text of deflate blocks up to the last one, behind which a gzip trailer ends what is there.
+fn deflated(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut decoder = flate2::bufread::DeflateDecoder::new(packed);
+    decoder.read_to_end(&mut text).ok()?;
+    (decoder.into_inner().len() == TRAILER).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// As it is packed: blocks from an empty state each, then the end.
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff".to_vec();
+        for block in text.chunks(usize::try_from(BLOCK).unwrap()) {
+            let mut encoder = flate2::Compress::new(flate2::Compression::new(6), false);
+            let mut out = Vec::with_capacity(block.len() + 1000);
+            encoder.compress_vec(block, &mut out, flate2::FlushCompress::Full).unwrap();
+            packed.extend(out);
+        }
+        packed.extend(b"\x03\x00");
+        packed.extend(crc32fast::hash(text).to_le_bytes());
+        packed.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        packed
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        for block in text.chunks(usize::try_from(BLOCK).unwrap()) {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+            encoder.include_checksum(true).unwrap();
+            encoder.write_all(block).unwrap();
+            packed.extend(encoder.finish().unwrap());
+        }
+        packed
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_read_from_a_tail_that_begins_anywhere() {
+        let line = |i: u64| format!("{i} {:x}\n", i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let text: String = (0..400_000).map(line).collect();
+        let text = text.as_bytes();
+        assert!(text.len() as u64 > 2 * BLOCK, "{}", text.len());
+        for (packed, name) in [(gzip(text), "a-20130704T0500Z-b.log.gz"), (zstd(text), "a-20130704T0500Z-b.log.zst")] {
+            let name = LogName::parse(name).unwrap();
+            let mut seen = std::collections::BTreeSet::new();
+            for cut in [11, packed.len() / 4, packed.len() / 2, packed.len() - 100] {
+                let end = end_of(&packed[cut..], &name, text.len() as u64);
+                assert!(text.ends_with(&end));
+                let before = text.len() - end.len();
+                assert!(end.is_empty() || text[before - 1] == b'\n', "whole lines");
+                seen.insert(end.len() as u64 / BLOCK);
+            }
+            assert!(seen.len() >= 2 && seen.contains(&0), "{seen:?}");
+            assert_eq!(end_of(b"garbage \x00\x00\xff\xff and more", &name, 5), b"");
+        }
+    }
+}
