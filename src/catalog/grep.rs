@@ -86,12 +86,12 @@ impl Grep {
         if lines.is_empty() {
             return;
         }
+        self.pattern.found.store(true, Ordering::Relaxed);
         if self.pattern.count {
             let newlines = memchr::memchr_iter(b'\n', lines).count() as u64;
             self.lines += newlines + u64::from(!lines.ends_with(b"\n"));
             return;
         }
-        self.lines += 1;
         match &self.label {
             None => out.extend_from_slice(lines),
             Some(label) => {
@@ -125,9 +125,6 @@ impl Filter for Grep {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        if self.lines > 0 {
-            self.pattern.found.store(true, Ordering::Relaxed);
-        }
         if self.pattern.count {
             let label = self.label.as_ref().map_or_else(String::new, |label| format!("{label}:"));
             out.extend_from_slice(format!("{label}{}\n", self.lines).as_bytes());

@@ -458,9 +458,16 @@ async fn handle(
         Fault::CutBody(most) => {
             let (head, body) = service.call(request.map(s3s::Body::from)).await?.into_parts();
             let all = body.collect().await.map_err(|_| closed())?.to_bytes();
-            let begin = Ok(hyper::body::Frame::data(all.slice(..most.min(all.len()))));
-            let broken = Err(std::io::Error::other("cut by the test"));
-            let body = http_body_util::StreamBody::new(futures_util::stream::iter([begin, broken]));
+            let begin = hyper::body::Frame::data(all.slice(..most.min(all.len())));
+            let broken = async {
+                // What is before it is sent first.
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut by the test"))
+            };
+            let begin = std::future::ready(Ok(begin));
+            let parts =
+                futures_util::StreamExt::chain(futures_util::stream::once(begin), futures_util::stream::once(broken));
+            let body = http_body_util::StreamBody::new(parts);
             return Ok(hyper::Response::from_parts(head, s3s::Body::http_body_unsync(body)));
         }
         Fault::Garbage => {
