@@ -144,9 +144,9 @@ impl<'a> Scan<'a> {
     /// Gets the next page; whether there is one.
     async fn turn(&mut self) -> Result<bool> {
         let behind = Some(self.behind.as_str()).filter(|behind| !behind.is_empty());
-        let page = self.store.list(&self.common, behind).await?;
-        self.over = page.is_empty();
+        let (page, more) = self.store.page(&self.common, behind).await?;
+        self.over = !more;
         self.page = page.into();
-        Ok(!self.over)
+        Ok(!self.page.is_empty())
     }
 }

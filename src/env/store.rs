@@ -233,6 +233,15 @@ pub trait Store: Send + Sync {
     /// that there are no more.
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>>;
 
+    /// The same, and whether there may be more behind them: who asks for all of them asks once less.
+    fn page<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, (Vec<Listed>, bool)> {
+        Box::pin(async move {
+            let page = self.list(prefix, after).await?;
+            let more = !page.is_empty();
+            Ok((page, more))
+        })
+    }
+
     /// Sending an object in parts, where the store has that.
     fn parts(&self) -> Option<&dyn Multipart>;
 }

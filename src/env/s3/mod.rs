@@ -143,6 +143,10 @@ impl Store for S3 {
     }
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
+        Box::pin(async move { self.page(prefix, after).await.map(|(page, _)| page) })
+    }
+
+    fn page<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, (Vec<Listed>, bool)> {
         Box::pin(async move { self.listed(prefix, after).await.map_err(|e| self.error("list", prefix, &e)) })
     }
 

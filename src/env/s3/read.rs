@@ -69,7 +69,8 @@ impl S3 {
         self.call(None, get).await
     }
 
-    pub(super) async fn listed(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Fault> {
+    /// A page of keys, and whether there are more behind it.
+    pub(super) async fn listed(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<Listed>, bool), Fault> {
         let mut token = None;
         loop {
             let list = |client: Client| {
@@ -87,7 +88,7 @@ impl S3 {
             let page = page.collect::<Result<Vec<Listed>, Fault>>()?;
             // A page may be empty although more follow: all that it would show was deleted.
             if !page.is_empty() || next.is_none() || next == token {
-                return Ok(page);
+                return Ok((page, next.is_some()));
             }
             token = next;
         }
