@@ -90,7 +90,8 @@ fn run(mut command: Command) -> (String, Option<i32>, u64) {
         let mut peak = 0;
         // Until it is reaped: a dead process has no such line.
         while let Ok(text) = std::fs::read_to_string(&status) {
-            let found = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            let found =
+                text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
             match found {
                 Some(now) => peak = now,
                 None => break,

@@ -25,9 +25,9 @@ impl Pattern {
     ///
     /// # Errors
     /// Of class usage, with the place of the fault.
-    pub fn new(text: &str, fixed: bool, ignore_case: bool) -> Result<Self> {
+    pub fn new(text: &str, fixed: bool, any_case: bool) -> Result<Self> {
         let escaped = if fixed { regex::escape(text) } else { text.to_owned() };
-        let regex = RegexBuilder::new(&escaped).multi_line(true).case_insensitive(ignore_case).build();
+        let regex = RegexBuilder::new(&escaped).multi_line(true).case_insensitive(any_case).build();
         let regex = regex
             .map_err(|e| Error::usage(format!("PATTERN `{text}`"), e).mend("-F takes it as a text, and no pattern"))?;
         let each = ["\\A", "\\z"].iter().any(|part| escaped.contains(part)) || sets_lines(&escaped);

@@ -4,6 +4,7 @@ use super::name::LogName;
 use crate::error::{Error, Result};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
+pub mod named;
 pub mod search;
 
 /// What a template may ask of a file name. The first five are mandatory, as in the seed.
@@ -31,6 +32,8 @@ const FIELDS: [(&str, Field); 8] = [
 ];
 const MANDATORY: usize = 5;
 
+/// The time fields of a template, from the largest to the smallest: in this order keys sort by time.
+const BY_SIZE: [Field; 5] = [Field::Year, Field::Month, Field::Day, Field::Hour, Field::Minute];
 /// The longest key that S3 takes, in bytes (Amazon S3 User Guide, "Naming Amazon S3 objects").
 pub const KEY_LIMIT: usize = 1024;
 
