@@ -35,8 +35,8 @@ pub fn run(
         });
         if once {
             let pass = pass?;
-            if pass.busy > 0 {
-                tracing::info!("{} files are still open or being written, and stay", pass.busy);
+            if !pass.busy.is_empty() {
+                tracing::info!("{} files are still open or being written, and stay", pass.busy.len());
             }
             let mut left = pass.failed;
             if let Some(uploader) = uploader {

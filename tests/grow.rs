@@ -17,7 +17,7 @@ use growing::{Host, LONG, Reference, end_hour, ends, far_from_the_turn, lines, s
 use nix::sys::signal::Signal;
 use server::{Fault, Seen};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -286,25 +286,70 @@ fn kills_at_any_moment_store_what_an_uninterrupted_life_stores_and_leave_nothing
     host.assert_one(&uninterrupted(&text, &[]));
 }
 
+/// A process on this host's DIR with a pipe of its own.
+fn beside(host: &Host, options: &[&str]) -> (Running, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = host.command(options);
+    command.stdin(reader);
+    (Running::start(command), writer)
+}
+
+#[test]
+fn once_ends_well_only_when_what_another_process_had_open_is_stored_as_well() {
+    far_from_the_turn(LONG);
+    let text = &one_part().0;
+    let host = Host::new();
+    let stopped = host.start(QUIET);
+    host.feed_until_kept(&stopped, text, text.len());
+    host.until_parts(&stopped, 1);
+    stopped.signal_group(Signal::SIGSTOP);
+    let mut other = 0;
+    let mut once = |killed: Option<Running>| {
+        let (running, mut writer) = beside(&host, &[QUIET, &["--once"]].concat());
+        writer.write_all(&lines(1000, other)).unwrap();
+        drop(writer);
+        other += 1;
+        running.until("it waits", || running.count("another process has it open; ") > 0);
+        killed.map(Running::kill_group);
+        running.end_within(LONG)
+    };
+    let said = once(None).code_is(1).says("another process has it open").said;
+    assert!(said.contains(&host.spool.arg()) && host.objects().len() == 1, "{said}");
+    once(Some(stopped)).code_is(0);
+    let mut stored: Vec<_> = host.objects().iter().map(|key| cli::unpack(key, &host.data(key))).collect();
+    stored.sort();
+    let mut all = vec![text.clone(), lines(1000, 0), lines(1000, 1)];
+    all.sort();
+    assert!(stored == all, "{:?}", host.keys());
+    assert!(host.server.open_uploads().is_empty() && host.kept() == 0, "{:?}", host.server.open_uploads());
+    host.spool.assert_tidy();
+}
+
 // -------------------------------------------------------------------------------------------------------------- faults
+
+/// A host in the middle of an hour of these lines, a part of which is sent; and the lines that are still to come.
+fn halfway<'a>(text: &'a [u8], options: &[&str]) -> (Host, Running, &'a [u8]) {
+    let (begun, rest) = text.split_at(text.len() / 2);
+    let host = Host::new();
+    let running = host.start(options);
+    host.feed(begun);
+    host.until_parts(&running, 1);
+    (host, running, rest)
+}
 
 #[test]
 fn a_bucket_that_goes_away_in_the_middle_of_the_hour_and_comes_back_gets_the_whole_of_it() {
     far_from_the_turn(LONG);
     let (text, archive) = &*three_parts();
-    let half = text.len() / 2;
     for dead in [true, false] {
-        let host = Host::new();
-        let mut running = host.start(&["--no-guard", "--checkpoint=1s", "--once"]);
-        host.feed(&text[..half]);
-        host.until_parts(&running, 1);
+        let (host, mut running, rest) = halfway(text, &["--no-guard", "--checkpoint=1s", "--once"]);
         if dead {
             host.server.stop();
         } else {
             host.server.remove_bucket("logs");
             host.server.expire_uploads();
         }
-        host.feed(&text[half..]);
+        host.feed(rest);
         running.until("the lines are in the hour file", || host.kept() == text.len() as u64);
         running.until("the state is said", || running.count("archives wait on the disk") > 0);
         assert!(running.runs());
@@ -325,13 +370,9 @@ fn a_bucket_that_goes_away_in_the_middle_of_the_hour_and_comes_back_gets_the_who
 fn an_upload_that_expires_in_the_middle_of_the_hour_is_begun_again() {
     far_from_the_turn(LONG);
     let (text, archive) = &*three_parts();
-    let half = text.len() / 2;
-    let host = Host::new();
-    let running = host.start(&[QUIET, &["--once"]].concat());
-    host.feed(&text[..half]);
-    host.until_parts(&running, 1);
+    let (host, running, rest) = halfway(text, &[QUIET, &["--once"]].concat());
     host.server.expire_uploads();
-    host.feed(&text[half..]);
+    host.feed(rest);
     host.until_parts(&running, 3);
     host.end_input();
     ends(running);
@@ -379,14 +420,10 @@ fn an_hour_that_ends_right_after_its_last_lines_raises_no_alarm() {
 fn a_stopped_life_goes_on_where_it_stood() {
     far_from_the_turn(LONG);
     let (text, archive) = &*three_parts();
-    let half = text.len() / 2;
-    let host = Host::new();
-    let running = host.start(&[QUIET, &["--once"]].concat());
-    host.feed(&text[..half]);
-    host.until_parts(&running, 1);
+    let (host, running, rest) = halfway(text, &[QUIET, &["--once"]].concat());
     running.signal_group(Signal::SIGSTOP);
     let writer = {
-        let (mut writer, rest) = (host.writer(), text[half..].to_vec());
+        let (mut writer, rest) = (host.writer(), rest.to_vec());
         std::thread::spawn(move || writer.write_all(&rest).unwrap())
     };
     running.signal_group(Signal::SIGCONT);

@@ -70,8 +70,8 @@ pub struct Archive {
 pub struct Pass {
     /// How many files were packed.
     pub packed: usize,
-    /// Files that somebody still has open.
-    pub busy: usize,
+    /// Files that somebody else still has.
+    pub busy: Vec<Error>,
     /// Files that could not be packed, and why.
     pub failed: Vec<Error>,
 }
@@ -136,7 +136,7 @@ impl Archive {
             }
             match self.run(&step, &mut pass, &mut progress) {
                 Ok(()) => {}
-                Err(e) if e.kind == Kind::Busy => pass.busy += 1,
+                Err(e) if e.kind == Kind::Busy => pass.busy.push(e),
                 Err(e) => {
                     tracing::warn!("{e}{}", if e.class == Class::Retry { "; tried again later" } else { "" });
                     pass.failed.push(e);

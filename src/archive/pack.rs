@@ -16,12 +16,17 @@ use std::sync::atomic::Ordering;
 /// Where the system can't tell whether a file is open: how long it must have been left alone, in seconds.
 const UNTOUCHED: i64 = 60;
 
-/// Packs an hour file: the archive's name, or `None` if somebody else has the file or it is gone. `told` hears the name as
-/// soon as the archive stands.
+/// Packs an hour file: the archive's name, or `None` if it is gone. `told` hears the name as soon as the archive stands.
+///
+/// # Errors
+/// [`Kind::Busy`] if somebody else has the file.
 pub fn pack(archive: &Archive, name: &LogName, mut told: impl FnMut(&LogName)) -> Result<Option<LogName>> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let path = layout.hour(name);
-    let Some(source) = locked(&**fs, &path, fs.open_read(&path))? else { return Ok(None) };
+    let Some(source) = locked(&**fs, &path, fs.open_read(&path))? else {
+        let busy = || Error::retry("pack", path.display(), Kind::Busy, "another process is at it");
+        return if fs.stat(&path)?.is_none() { Ok(None) } else { Err(busy()) };
+    };
     let packed = name.with_ending(archive.codec.ending());
     let begun = archive.following.as_ref().and_then(|following| following.take(&packed));
     if let Some(there) = earlier(archive, &packed, &*source)? {

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::key::{Dest, KEY_LIMIT, manifest_key};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::receipt::{Receipt, VERSION};
+use std::path::PathBuf;
 
 /// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +28,16 @@ pub async fn upload(archive: &Archive, store: &dyn Store, dest: &Dest, name: &Lo
     let (fs, layout) = (&archive.env.fs, &archive.layout);
     let path = layout.archive(name);
     let Some(file) = locked(&**fs, &path, fs.open_read(&path))? else {
-        // Gone, or another process has it: then only its receipt tells that it is stored.
+        // Gone, or another process has it: then its receipt tells that it is stored, and its summary that its manifest is not.
         if fs.stat(&path)?.is_none() {
             multipart::abandon(archive, store, name).await?;
             return chain::settle(archive, store, dest, name).await;
         }
-        return match fs.stat(&layout.receipt(name))? {
-            None => Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it")),
-            Some(_) => Ok(Outcome::Skipped),
+        let stands = |path: PathBuf| fs.stat(&path).map(|entry| entry.is_some());
+        return match stands(layout.receipt(name))? && !stands(layout.summary(name))? && !stands(layout.manifest(name))?
+        {
+            false => Err(Error::retry("store", path.display(), Kind::Busy, "another process is storing it")),
+            true => Ok(Outcome::Skipped),
         };
     };
     if fs.stat(&layout.receipt(name))?.is_some() {

@@ -86,7 +86,8 @@ pub struct Args {
     /// the writer keeps its lines, until the start succeeds or the writer leaves
     #[arg(long, value_enum, default_value = "exit")]
     on_error: OnError,
-    /// At the end of the input: end the open file too, archive everything, and exit 0 only when everything is stored
+    /// At the end of the input: end the open file too, archive everything, and exit 0 only when everything is stored; hours of
+    /// this prefix that another process on DIR has open are waited for, 10 s at the most
     #[arg(long)]
     once: bool,
     /// Free space never used up: at the floor intake waits, it drops nothing [default: 1GiB or 5 % of the file system, the

@@ -17,7 +17,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 /// How soon an uploader that could not be started is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
-/// With `--once`: how often a failed pass is tried again, a second apart.
+/// With `--once`: how often a pass that left something undone is made again, a second apart.
 const ONCE_TRIES: u32 = 10;
 
 pub(super) fn start(
@@ -35,6 +35,7 @@ pub(super) fn start(
         own,
         events,
         waiting: Vec::new(),
+        unsealed: Vec::new(),
         finishing: false,
     };
     let once = pipe.once;
@@ -79,6 +80,8 @@ struct Archivist {
     events: Receiver<Event>,
     /// Ended, not sealed yet.
     waiting: Vec<(Box<Hour>, Ended)>,
+    /// Why not.
+    unsealed: Vec<Error>,
     finishing: bool,
 }
 
@@ -96,7 +99,7 @@ impl Archivist {
             self.seal_waiting();
             // What is sealed or asked for during a pass is not in its plan.
             let last = self.finishing;
-            let (again, pass) = self.pass(uploader, once && last);
+            let (again, undone) = self.pass(uploader, once && last);
             let quiet = self.look_for_silence(uploader);
             pause = match (again, self.waiting.is_empty()) {
                 (true, _) => Duration::ZERO,
@@ -106,10 +109,13 @@ impl Archivist {
             if !last || again {
                 continue;
             }
-            let retry = pass.failed.iter().any(|e| e.class == Class::Retry) || !self.waiting.is_empty();
+            let retry = undone.iter().any(|e| e.class == Class::Retry);
             last_tries += 1;
             if !once || !retry || last_tries > ONCE_TRIES {
-                return Left(pass.failed);
+                return Left(undone);
+            }
+            if let Some(e) = undone.iter().find(|e| e.kind == Kind::Busy).filter(|_| last_tries == 1) {
+                tracing::info!("{e}; waiting for it, {ONCE_TRIES} s at the most");
             }
             pause = SEAL_RETRY;
         }
@@ -150,25 +156,29 @@ impl Archivist {
         }
         let news = before != (self.waiting.len(), self.finishing);
         let (env, layout) = (&self.pipe.env, &self.pipe.layout);
+        self.unsealed.clear();
         self.waiting.retain(|(hour, ended)| match spool::seal::seal(env, layout, hour, *ended) {
             Ok(()) => false,
             Err(e) => {
                 tracing::warn!("{e}; tried again");
+                self.unsealed.push(e);
                 true
             }
         });
         news
     }
 
-    /// One pass: whether there is reason for another at once, and what it did.
-    fn pass(&mut self, uploader: Option<&Uploader>, last: bool) -> (bool, Pass) {
+    /// One pass: whether there is reason for another at once, and what could not be done. `last`: also what others keep this
+    /// process from.
+    fn pass(&mut self, uploader: Option<&Uploader>, last: bool) -> (bool, Vec<Error>) {
         let archive = self.pipe.clone();
         let (settings, own) = (&self.spool, self.own.as_deref());
         let recovered =
             spool::seal::recover(&archive.env, &archive.layout, &settings.prefix, settings.every, own, last);
-        if let Err(e) = recovered {
+        let stay = recovered.unwrap_or_else(|e| {
             tracing::warn!("{e}; tried again later");
-        }
+            vec![e]
+        });
         let mut again = false;
         let done = archive.pass(|packed| match (packed, uploader) {
             (Some(name), Some(uploader)) => uploader.offer(name),
@@ -183,6 +193,16 @@ impl Archivist {
             tracing::warn!("{e}; tried again later");
             Pass { failed: vec![e], ..Pass::default() }
         });
-        (again, pass)
+        let mut undone = pass.failed;
+        if last {
+            // Those of this process are told of by their own.
+            let ours = |e: &Error| {
+                let path = |(hour, _): &(Box<Hour>, Ended)| archive.layout.hour(hour.name()).display().to_string();
+                self.waiting.iter().any(|waiting| path(waiting) == e.subject)
+            };
+            undone.extend(stay.into_iter().filter(|e| !ours(e)).chain(pass.busy));
+            undone.extend(self.unsealed.iter().cloned());
+        }
+        (again, undone)
     }
 }

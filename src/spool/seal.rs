@@ -6,7 +6,7 @@ use super::tail::{self, Tail, ends_inside_a_line};
 use super::{claim, ids, resend, tally};
 use crate::env::Env;
 use crate::env::fs::{EntryKind, File, append_all, locked, publish_bytes, read_whole};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
 use crate::format::period::Period;
@@ -29,8 +29,8 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
 }
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of
-/// the running period or followed by a newer one. Returns how many there were; files of the living are left alone.
-/// `own`: the session of this process. `last`: nobody comes after this life, so that nothing waits any more.
+/// the running period or followed by a newer one. `own`: the session of this process. `last`: nobody comes after this life,
+/// so that nothing waits any more. Returns why files stay as they are; those of the living are left alone ([`Kind::Busy`]).
 pub fn recover(
     env: &Env,
     layout: &Layout,
@@ -38,7 +38,7 @@ pub fn recover(
     every: Duration,
     own: Option<&str>,
     last: bool,
-) -> Result<usize> {
+) -> Result<Vec<Error>> {
     // Before a file goes that tells what became of a session's last line.
     resend::settle(env, layout)?;
     let boot = env.fs.boot();
@@ -51,22 +51,24 @@ pub fn recover(
         (a.suffix(), a.stamp(), a.extension().len(), a).cmp(&(b.suffix(), b.stamp(), b.extension().len(), b))
     });
     let now = env.clock.now();
-    let mut sealed = 0;
+    let mut stay = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let newer = names.get(at + 1).is_some_and(|next| next.suffix() == name.suffix());
         // Whatever the period's length was when it was begun: what a start does not continue has ended.
         let current = name.stamp() == Period::of(now, every).start;
-        if current && !newer {
+        if current && !newer && !last {
             continue;
         }
         // A line that has begun waits for its pipe to come back with another process, as long as its period lasts.
         let waits = !last && Period::from_start(name.stamp(), every).end > now;
-        match recover_one(env, layout, name, every, &boot, own, waits) {
-            Ok(done) => sealed += usize::from(done),
-            Err(e) => tracing::warn!("{e}; tried again later"),
+        if let Err(e) = recover_one(env, layout, name, every, &boot, own, waits) {
+            if e.kind != Kind::Busy {
+                tracing::warn!("{e}; tried again later");
+            }
+            stay.push(e);
         }
     }
-    Ok(sealed)
+    Ok(stay)
 }
 
 fn recover_one(
@@ -77,25 +79,31 @@ fn recover_one(
     boot: &str,
     own: Option<&str>,
     waits: bool,
-) -> Result<bool> {
+) -> Result<()> {
     if is_sealed(env, layout, name)? {
-        return Ok(false);
+        return Ok(());
     }
     let path = layout.hour(name);
+    let busy = || {
+        Error::retry("seal", path.display(), Kind::Busy, "another process has it open")
+            .mend("that process has to end it, or to leave")
+    };
     // Opened for reading only: a handle of ours that writes would hide whether somebody else's does.
-    let Some(file) = locked(&*env.fs, &path, env.fs.open_read(&path))? else { return Ok(false) };
-    if is_sealed(env, layout, name)? || file.has_writer() == Some(true) {
-        return Ok(false);
+    let Some(file) = locked(&*env.fs, &path, env.fs.open_read(&path))? else {
+        return if env.fs.stat(&path)?.is_none() { Ok(()) } else { Err(busy()) };
+    };
+    if is_sealed(env, layout, name)? {
+        return Ok(());
     }
     let mark = claim::mark(env, layout, name)?;
-    if claim::is_lived_in(env, layout, mark.as_ref(), boot, own)? {
-        return Ok(false);
+    if file.has_writer() == Some(true) || claim::is_lived_in(env, layout, mark.as_ref(), boot, own)? {
+        return Err(busy());
     }
     // Whoever wrote to it last did so when the last bytes came.
     let last = env.fs.stat(&path)?.map(|entry| entry.modified);
     let mut tail = tail::examine(&*file, mark.as_ref(), boot)?;
     if tail == Tail::Inside && waits && claim::waits(mark.as_ref(), boot) {
-        return Ok(false);
+        return Ok(());
     }
     while let Tail::Torn(keep) = tail {
         tail::cut(env, layout, name, &*env.fs.open(&path)?, keep)?;
@@ -104,8 +112,7 @@ fn recover_one(
     if file.is_empty()? {
         env.fs.remove(&path)?;
         env.fs.remove(&layout.tally(name))?;
-        env.fs.remove(&layout.input(name))?;
-        return Ok(false);
+        return env.fs.remove(&layout.input(name));
     }
     if tail == Tail::Inside {
         append_all(&*env.fs.open(&path)?, b"\n")?;
@@ -125,7 +132,7 @@ fn recover_one(
     };
     write(env, layout, name, &*file, &seal)?;
     tracing::info!("{}: left behind by an earlier life, {bytes} bytes; archived now", path.display());
-    Ok(true)
+    Ok(())
 }
 
 fn write(env: &Env, layout: &Layout, name: &LogName, file: &dyn File, seal: &Seal) -> Result<()> {

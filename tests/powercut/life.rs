@@ -358,7 +358,7 @@ impl<'a> Life<'a> {
         failed += usize::from(seal::recover(env, layout, &self.spool.prefix, self.spool.every, own, false).is_err());
         let mut offered = Vec::new();
         match archive.pass(|name| offered.extend(name.cloned())) {
-            Ok(pass) => failed += pass.failed.len() + pass.busy,
+            Ok(pass) => failed += pass.failed.len() + pass.busy.len(),
             Err(_) => failed += 1,
         }
         for name in offered {
