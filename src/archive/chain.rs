@@ -164,8 +164,9 @@ enum There {
     Other(Vec<u8>),
 }
 
+/// Whether a rescue has made the other one of the same archive, in the same place of the chain.
 fn is_rescue_of(other: &Manifest, own: &Manifest) -> bool {
-    other.summary.ended == Ended::Rescue && other.name == own.name
+    other.summary.ended == Ended::Rescue && other.name == own.name && other.previous == own.previous
 }
 
 /// What stands where a manifest belongs.

@@ -2,12 +2,14 @@
 //! them, become the object. Nothing that stands is touched, so that two rescues, or a host that was only cut off, do no harm:
 //! who finds the object there takes it for what it is.
 
+use super::chain::JSON;
 use crate::env::Env;
 use crate::env::store::{Found, Listed, Part, Store, in_memory};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Rescued, Unfinished, VERSION};
 use crate::format::journal;
 use crate::format::key::CHECKPOINTS;
+use crate::format::manifest::{Link, Manifest, sha256};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use std::sync::Arc;
@@ -60,6 +62,21 @@ pub struct Report {
     pub failed: Vec<Error>,
 }
 
+/// A manifest that stands. The host made all of a checkpoint's as if each of them came next; stored, they are a chain.
+struct Chained {
+    /// What the checkpoint's names as the one before it.
+    named: Option<Link>,
+    link: Link,
+    number: u64,
+}
+
+impl Chained {
+    fn of(manifest: &Manifest, key: &str, data: &[u8]) -> Option<Self> {
+        let link = Link { key: key.to_owned(), sha256: sha256(data) };
+        Some(Self { named: manifest.previous.clone(), link, number: Manifest::parse(data)?.number })
+    }
+}
+
 impl Rescue {
     /// Looks at every checkpoint. `say` gets a line for each stream and object.
     pub async fn run(&self, mut say: impl FnMut(&str)) -> Result<Report> {
@@ -93,8 +110,9 @@ impl Rescue {
             return Ok(());
         }
         let before = report.failed.len();
+        let mut last = None;
         for (unfinished, tail) in checkpoint.unfinished.iter().zip(tails) {
-            match self.finish(unfinished, data.slice(tail)).await {
+            match self.finish(unfinished, data.slice(tail), &mut last).await {
                 Ok(fate) => {
                     match fate {
                         Fate::Saved | Fate::WouldSave => report.saved += 1,
@@ -139,16 +157,13 @@ impl Rescue {
         Ok(Some((found, data.into())))
     }
 
-    /// Makes the object, and then its manifest.
-    async fn finish(&self, unfinished: &Unfinished<Part>, tail: Bytes) -> Result<Fate> {
+    /// Makes the object, and then its manifest. `last`: what stands of the one before it in the checkpoint.
+    async fn finish(&self, unfinished: &Unfinished<Part>, tail: Bytes, last: &mut Option<Chained>) -> Result<Fate> {
         let manifest = &unfinished.manifest;
         let len = unfinished.sent + unfinished.tail;
         let there = self.store.look(&manifest.key).await?;
+        let is_other = there.as_ref().is_some_and(|found| !is_this(found, len, &unfinished.crc));
         let fate = match there {
-            Some(found) if !is_this(&found, len, &unfinished.crc) => {
-                self.close(&manifest.key).await;
-                return Ok(Fate::Stands);
-            }
             Some(_) => Fate::Stands,
             None if self.dry_run => return Ok(Fate::WouldSave),
             None => self.make(unfinished, tail, len).await?,
@@ -158,12 +173,28 @@ impl Rescue {
         }
         self.close(&manifest.key).await;
         // Also when the object was made by a rescue that came no further.
-        let mut own = manifest.clone();
+        let stands = if is_other { None } else { self.tell(unfinished, last.take()).await? };
+        let stands = match stands {
+            None => self.read(&unfinished.manifest_key).await?.map(|(_, data)| data),
+            told => told,
+        };
+        *last = stands.and_then(|data| Chained::of(manifest, &unfinished.manifest_key, &data));
+        Ok(fate)
+    }
+
+    /// Stores the manifest, behind the one before it: `None` if one stands there.
+    async fn tell(&self, unfinished: &Unfinished<Part>, last: Option<Chained>) -> Result<Option<Bytes>> {
+        let mut own = unfinished.manifest.clone();
         own.host.clone_from(&self.host);
         own.at = self.env.clock.now();
-        match self.store.create(&unfinished.manifest_key, in_memory(own.bytes().into()), "application/json").await {
-            Err(e) if e.kind != Kind::Exists => Err(e),
-            _ => Ok(fate),
+        if let Some(last) = last.filter(|last| last.named == own.previous) {
+            own.number = last.number + 1;
+            own.previous = Some(last.link);
+        }
+        let data = Bytes::from(own.bytes());
+        match self.store.create(&unfinished.manifest_key, in_memory(data.clone()), JSON).await {
+            Err(e) if e.kind == Kind::Exists => Ok(None),
+            stored => stored.map(|_| Some(data)),
         }
     }
 

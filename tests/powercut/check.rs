@@ -6,7 +6,9 @@ use super::said;
 use logjam::format::layout::Layout;
 use logjam::format::manifest::{self, Manifest};
 use logjam::format::receipt::Receipt;
-use std::collections::{BTreeMap, BTreeSet};
+use logjam::format::seal::Ended;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
 /// Between the prefix and the time of what had to take another name.
@@ -19,7 +21,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub struct Leave {
     /// The medium forgot an earlier name of a file and kept a later one: an archive may be there twice.
     pub twice: bool,
-    /// Another host has stored a beginning of an hour: the host's own chain goes on beside that.
+    /// Another host has stored a beginning of an hour: its manifests may lie beside the chain.
     pub rescued: bool,
     /// An operation failed: the files of one hour may have been written in another order than that of their names.
     pub unordered: bool,
@@ -77,7 +79,8 @@ fn manifests_are_true(setup: &Setup, objects: &Files, manifests: &Files) -> Resu
 }
 
 /// Every object has a manifest, and each names the one before it: one chain from the first to the last.
-fn chain(setup: &Setup, objects: &Files, manifests: &Files, leave: Leave) -> Result<(), String> {
+fn chain(machine: &Machine, setup: &Setup, leave: Leave) -> Result<(), String> {
+    let (objects, manifests) = (objects(machine, setup), manifests(machine, setup));
     let mut all: Vec<(Manifest, String)> =
         manifests.values().filter_map(|data| Some((Manifest::parse(data)?, manifest::sha256(data)))).collect();
     let told: BTreeSet<_> = all.iter().map(|(manifest, _)| &manifest.key).collect();
@@ -85,11 +88,11 @@ fn chain(setup: &Setup, objects: &Files, manifests: &Files, leave: Leave) -> Res
     if let Some(key) = objects.keys().find(|key| !told.contains(key) && foreign.as_ref() != Some(key)) {
         return Err(format!("an object without its manifest: {key}"));
     }
+    if leave.rescued {
+        return fork(machine, &all);
+    }
     if told.len() < all.len() && !leave.twice {
         return Err("an object with two manifests".to_owned());
-    }
-    if leave.rescued {
-        return Ok(());
     }
     all.sort_by_key(|(manifest, _)| manifest.number);
     let mut before: Option<&String> = None;
@@ -101,6 +104,47 @@ fn chain(setup: &Setup, objects: &Files, manifests: &Files, leave: Leave) -> Res
         before = Some(own);
     }
     Ok(())
+}
+
+/// What a rescue leaves of the chain: each manifest names one that stands, and has the next number. The host's last one, and all
+/// that it follows, are one line: beside that there are only a rescue's.
+fn fork(machine: &Machine, all: &[(Manifest, String)]) -> Result<(), String> {
+    let known: BTreeMap<&String, &Manifest> = all.iter().map(|(manifest, own)| (own, manifest)).collect();
+    for (manifest, _) in all {
+        let before = match &manifest.previous {
+            None => 0,
+            Some(link) => match known.get(&link.sha256) {
+                Some(before) => before.number,
+                None => return Err(format!("the chain is broken: the one before {manifest:?} is missing")),
+            },
+        };
+        if manifest.number != before + 1 {
+            return Err(format!("the chain is broken: another number: {manifest:?}"));
+        }
+    }
+    let head = heads(machine).into_values().next().map(|data| manifest::sha256(&data));
+    let (mut line, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    let mut at = head.as_ref();
+    while let Some((own, manifest)) = at.and_then(|own| known.get_key_value(own)) {
+        line.insert(*own);
+        if !keys.insert(&manifest.key) {
+            return Err(format!("an object with two manifests: {}", manifest.key));
+        }
+        at = manifest.previous.as_ref().map(|link| &link.sha256);
+    }
+    let beside = all.iter().find(|(manifest, own)| !line.contains(own) && manifest.summary.ended != Ended::Rescue);
+    match beside {
+        Some((manifest, _)) => Err(format!("the chain forks, and not by a rescue: {manifest:?}")),
+        None => Ok(()),
+    }
+}
+
+/// The last manifest of the stream, as the host knows it.
+fn heads(machine: &Machine) -> Files {
+    let layout = Layout::new(DIR);
+    let mut files = machine.fs.files(&text(&layout.chains()));
+    files.remove(&text(&layout.chain_lock()));
+    files
 }
 
 /// True at every moment: archives and objects are whole, no object has changed, a receipt tells the truth.
@@ -138,7 +182,7 @@ pub fn any_time(machine: &Machine, setup: &Setup, before: &Files) -> Result<(), 
 
 /// True when the last life is over: every line is stored once and in order, nothing is left on the disk but receipts.
 pub fn at_the_end(machine: &Machine, setup: &Setup, ledger: &Ledger, leave: Leave) -> Result<(), String> {
-    chain(setup, &objects(machine, setup), &manifests(machine, setup), leave)?;
+    chain(machine, setup, leave)?;
     if let Some(talk) = setup.talk {
         said::at_the_end(&objects(machine, setup), setup, talk.two || leave.unordered, &ledger.daemons)?;
         return leftovers(machine);
@@ -197,8 +241,7 @@ pub fn leftovers(machine: &Machine) -> Result<(), String> {
     if let Some(path) = files.keys().find(|path| !stays.iter().any(|dir| path.starts_with(dir))) {
         return Err(format!("something is left: {path}"));
     }
-    let heads = files.keys().filter(|path| path.starts_with(&stays[1]) && **path != text(&layout.chain_lock()));
-    if heads.count() > 1 {
+    if heads(machine).len() > 1 {
         return Err("something is left: more than one manifest".to_owned());
     }
     let mut far = machine.fs.files("/far/.logjam").into_keys();
@@ -220,6 +263,22 @@ pub fn plain(setup: &Setup, name: &str, data: &[u8]) -> Result<Vec<u8>, String> 
     if setup.foreign_key().as_deref() == Some(name) {
         return if data == FOREIGN { Ok(Vec::new()) } else { Err("somebody else's object has changed".into()) };
     }
+    UNPACKED.with_borrow_mut(|known| {
+        if let Some(plain) = known.get(data) {
+            return plain.clone();
+        }
+        let plain = unpacked(name, data);
+        known.insert(data.to_vec(), plain.clone());
+        plain
+    })
+}
+
+thread_local! {
+    /// Most lives make the same few archives.
+    static UNPACKED: RefCell<HashMap<Vec<u8>, Result<Vec<u8>, String>>> = RefCell::default();
+}
+
+fn unpacked(name: &str, data: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let read = if name.ends_with(".zst") {
         zstd::stream::read::Decoder::new(data).and_then(|mut decoder| decoder.read_to_end(&mut plain))

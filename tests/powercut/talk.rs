@@ -6,7 +6,7 @@ use super::life::{HOUR, Life, On, ROUNDS, Script};
 use logjam::archive::Archive;
 use logjam::env::fs::File;
 use logjam::format::seal::Ended;
-use logjam::format::session::Step;
+use logjam::format::session::{STEP, Step};
 use logjam::spool::SyncPolicy;
 use logjam::spool::session::Session;
 use std::collections::VecDeque;
@@ -42,8 +42,6 @@ pub struct Said {
     pub must: bool,
     /// Not even a power cut.
     durable: bool,
-    /// Nobody can know.
-    perhaps: bool,
     /// It was on its way at least once.
     sent: bool,
 }
@@ -89,8 +87,6 @@ pub struct Daemon {
     unknown: bool,
     /// The record says that the transaction is being committed.
     pub commits: bool,
-    /// The worker died in the middle of that note, and the next one has not come that far again.
-    midway: bool,
 }
 
 /// All of them, and how far the script has come.
@@ -120,7 +116,6 @@ impl Default for Daemons {
             spans: false,
             unknown: false,
             commits: false,
-            midway: false,
         };
         Self { all: [daemon(), daemon()], at: 0, fault: None }
     }
@@ -291,9 +286,14 @@ impl Speech<'_, '_> {
         let transactions = self.talk.transactions;
         for who in 0..2 {
             let daemon = &mut self.daemons.all[who];
+            let layout = &self.life.archive.layout;
+            if how.is_midway()
+                && let Some(token) = &daemon.token
+                && let Some(words) = self.life.machine.fs.words(&layout.session(token))
+            {
+                daemon.died_midway(words[STEP]);
+            }
             if how.is_guarded() {
-                daemon.midway |= how.is_midway();
-                let layout = &self.life.archive.layout;
                 if let Some(token) = &daemon.token
                     && self.life.machine.mistake != Mistake::LockNotLeft
                     && let Ok(file) = self.life.archive.env.fs.open_read(&layout.session(token))
@@ -317,17 +317,17 @@ impl Daemon {
 
     pub fn new_line(&mut self, text: &str) -> usize {
         self.order.push(self.said.len());
-        self.said.push(Said { text: text.into(), must: false, durable: false, perhaps: false, sent: false });
+        self.said.push(Said { text: text.into(), must: false, durable: false, sent: false });
         self.said.len() - 1
     }
 
     /// The same messages, as ones of their own, which come after all that was sent.
-    fn again(&mut self, these: &[usize], perhaps: bool) -> Vec<usize> {
+    fn again(&mut self, these: &[usize]) -> Vec<usize> {
         let last = self.order.iter().rposition(|said| self.said[*said].sent).map_or(0, |at| at + 1);
         let first = self.said.len();
         for said in these {
             let text = self.said[*said].text.clone();
-            self.said.push(Said { text, must: false, durable: false, perhaps, sent: false });
+            self.said.push(Said { text, must: false, durable: false, sent: false });
         }
         let new: Vec<usize> = (first..self.said.len()).collect();
         self.order.splice(last..last, new.iter().copied());
@@ -344,13 +344,19 @@ impl Daemon {
         Some(self.text(item).to_owned())
     }
 
+    /// Its process died in the middle of a note: whether that counts, the step tells, which is noted last.
+    fn died_midway(&mut self, step: u64) {
+        self.unknown &= [Step::Ok, Step::Defer].iter().any(|said| *said as u64 == step);
+        self.commits &= step == Step::Commit as u64;
+    }
+
     /// It finds that its process and the guard are dead.
     pub fn meets(&mut self, how: Survivor, transactions: bool) {
         self.token = None;
         self.buffer.clear();
         self.greeted = false;
         if how.is_kill() {
-            self.killed(how, transactions);
+            self.killed(transactions);
         } else {
             self.lost_power(transactions);
         }
@@ -358,7 +364,6 @@ impl Daemon {
         self.broken = self.transaction && self.todo.is_empty();
         self.transaction = false;
         (self.sent, self.read, self.unknown, self.commits) = (false, false, false, false);
-        self.midway = false;
         if !self.broken {
             self.batch.clear();
         }
@@ -375,7 +380,7 @@ impl Daemon {
                 // It could not be sent: all of it comes again.
                 Item::Commit => {
                     items.clear();
-                    for said in self.again(&batch, false) {
+                    for said in self.again(&batch) {
                         items.extend([Item::Begin, Item::Line(said, false), Item::Commit]);
                     }
                 }
@@ -385,19 +390,18 @@ impl Daemon {
     }
 
     /// As omprog does it: only what is on its way comes again, and with a COMMIT everything, each in a transaction of its own.
-    fn killed(&mut self, how: Survivor, transactions: bool) {
+    fn killed(&mut self, transactions: bool) {
         let known = !self.unknown;
         match self.todo.front().copied() {
             Some(Item::Line(said, late)) if self.sent && !known => {
-                self.todo[0] = Item::Line(self.again(&[said], false)[0], late);
+                self.todo[0] = Item::Line(self.again(&[said])[0], late);
             }
             Some(Item::Commit) if self.transaction => {
                 let known = known && self.commits;
-                let unsure = how.is_midway() || self.midway;
                 self.todo.pop_front();
                 let mut batch = std::mem::take(&mut self.batch);
-                if !known || unsure {
-                    batch = self.again(&batch, unsure);
+                if !known {
+                    batch = self.again(&batch);
                 }
                 self.alone(&batch);
                 self.transaction = false;
@@ -435,7 +439,7 @@ impl Daemon {
             _ => None,
         };
         let old: Vec<usize> = self.todo.iter().filter_map(|item| sent(item, &self.said)).collect();
-        let mut new = self.again(&old, false).into_iter();
+        let mut new = self.again(&old).into_iter();
         for item in &mut self.todo {
             if let Item::Line(said, late) = *item
                 && old.contains(&said)
@@ -485,7 +489,7 @@ impl Daemon {
                 batch.iter().for_each(|said| self.said[*said].must = false);
                 if self.spans {
                     // What is in the file that has ended stays there, and comes again.
-                    batch = self.again(&batch, false);
+                    batch = self.again(&batch);
                 }
                 self.alone(&batch);
                 self.todo.push_front(Item::Commit);
@@ -494,13 +498,12 @@ impl Daemon {
         }
         self.todo.pop_front();
         (self.sent, self.read, self.unknown, self.commits) = (false, false, false, false);
-        self.midway = false;
         Ok(())
     }
 
     fn sure(&mut self, said: usize, durable: bool) {
         let said = &mut self.said[said];
-        said.must = !said.perhaps;
+        said.must = true;
         said.durable |= durable;
     }
 }
@@ -659,7 +662,6 @@ impl Speech<'_, '_> {
         self.memory("commits")?;
         session.commits();
         self.daemons.all[who].commits = true;
-        self.daemons.all[who].midway = false;
         if self.mistake(Mistake::OkBeforeCommit) {
             return self.reply(who, Reply::Ok, false, 0);
         }

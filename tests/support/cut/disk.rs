@@ -350,6 +350,12 @@ impl MemFs {
         Self::of(state, power, clock, mistake)
     }
 
+    /// What is mapped of a file; nothing is counted.
+    pub fn words(&self, path: &Path) -> Option<Vec<u64>> {
+        let state = self.0.lock();
+        state.nodes[&state.find(path)?].slate.as_ref().map(|(slate, _)| used(slate))
+    }
+
     /// Every file below a directory with its content, as the cache has it; nothing is counted.
     pub fn files(&self, below: &str) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock();
