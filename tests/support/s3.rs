@@ -24,12 +24,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio_rustls::TlsAcceptor;
 
 /// The only credentials that are accepted.
@@ -104,9 +105,6 @@ impl Seen {
     }
 }
 
-/// How long an answer is held back.
-const HELD: Duration = Duration::from_secs(8);
-
 /// What becomes of a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -129,7 +127,7 @@ pub enum Fault {
     Swallow,
     /// It is served, but the connection is closed instead of answering.
     DropAnswer,
-    /// It is served, and nothing is answered; after a while the connection is closed.
+    /// It is served, and nothing is answered as long as the client waits.
     HoldAnswer,
     /// It is served, and the connection is closed behind so many bytes of the answer's body.
     CutBody(usize),
@@ -394,13 +392,14 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<TlsAcce
         _ = socket.set_nodelay(true);
         let (shared, service, tls) = (shared.clone(), service.clone(), tls.clone());
         shared.open.fetch_add(1, Ordering::SeqCst);
+        let client = Client::of(&socket);
         tokio::spawn(async move {
             let _connected = Connected(shared.clone());
             match tls {
-                None => connection(socket, shared, service).await,
+                None => connection(socket, client, shared, service).await,
                 Some(tls) => {
                     if let Ok(socket) = tls.accept(socket).await {
-                        connection(socket, shared, service).await;
+                        connection(socket, client, shared, service).await;
                     }
                 }
             }
@@ -417,14 +416,39 @@ impl Drop for Connected {
     }
 }
 
-async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, service: S3Service) {
-    let answer = service_fn(|request| handle(request, shared.clone(), service.clone()));
+/// Whoever is at the other end of a connection.
+#[derive(Clone)]
+struct Client(Arc<tokio::net::TcpStream>);
+
+impl Client {
+    fn of(socket: &tokio::net::TcpStream) -> Self {
+        let copy = std::net::TcpStream::from(socket.as_fd().try_clone_to_owned().unwrap());
+        Self(Arc::new(tokio::net::TcpStream::from_std(copy).unwrap()))
+    }
+
+    /// Waits until it is gone, whatever of its request was read.
+    async fn gone(&self) {
+        while self.0.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed()) {
+            // What there is to read is for others: the next news is waited for.
+            _ = self.0.try_io(Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
+        }
+    }
+}
+
+async fn connection(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    client: Client,
+    shared: Arc<Shared>,
+    service: S3Service,
+) {
+    let answer = service_fn(|request| handle(request, client.clone(), shared.clone(), service.clone()));
     _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
 }
 
 /// Answers a request; an error closes the connection.
 async fn handle(
     mut request: hyper::Request<Incoming>,
+    client: Client,
     shared: Arc<Shared>,
     service: S3Service,
 ) -> Result<hyper::Response<s3s::Body>, s3s::HttpError> {
@@ -440,10 +464,14 @@ async fn handle(
             request.extensions_mut().insert(bucket::Ignored(names));
         }
         Fault::Cut => return Err(closed()),
-        Fault::Stall => return std::future::pending().await,
+        Fault::Stall => {
+            client.gone().await;
+            return Err(closed());
+        }
         Fault::Swallow => {
             drain(request).await;
-            return std::future::pending().await;
+            client.gone().await;
+            return Err(closed());
         }
         Fault::DropAnswer => {
             service.call(request.map(s3s::Body::from)).await?;
@@ -451,8 +479,7 @@ async fn handle(
         }
         Fault::HoldAnswer => {
             service.call(request.map(s3s::Body::from)).await?;
-            // A client that is gone meanwhile is not always noticed.
-            tokio::time::sleep(HELD).await;
+            client.gone().await;
             return Err(closed());
         }
         Fault::CutBody(most) => {
