@@ -24,7 +24,7 @@ use logjam::format::session::{COUNT, FILE, FROM, HASHES, READY, SEEN, STEP};
 use logjam::spool::SyncPolicy;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use talk::Talk;
 
@@ -84,11 +84,30 @@ struct Found {
     in_vain: u64,
     /// Objects that a rescue has made.
     saved: u64,
+    /// Where what comes in turn begins: at each cut somewhere else.
+    turn: u64,
     /// What went wrong: the kind, how often, and the first story of it.
     faults: BTreeMap<String, (u64, String)>,
 }
 
 impl Found {
+    /// To be filled with what is found at one cut of the first life.
+    fn at(cut: u64) -> Self {
+        // As if by chance, so that each kind of cut is met with each turn.
+        Self { turn: cut.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40, ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.cuts += other.cuts;
+        self.images += other.images;
+        self.lives += other.lives;
+        self.in_vain += other.in_vain;
+        self.saved += other.saved;
+        for (kind, (count, story)) in other.faults {
+            self.faults.entry(kind).or_insert((0, story)).0 += count;
+        }
+    }
+
     fn fault(&mut self, what: &str, tell: impl FnOnce() -> String) {
         let kind = what.split(':').next().unwrap_or(what).to_owned();
         self.faults.entry(kind).or_insert_with(|| (0, tell())).0 += 1;
@@ -191,21 +210,64 @@ fn sweep(setup: &Setup, mistake: Mistake, density: Density, at_first: bool) -> F
         found.fault(&e, String::new);
         return found;
     }
-    for first in (0..=whole.power.steps()).step_by(usize::try_from(density.first).unwrap()) {
-        let machine = born(setup, mistake, Power::cut_at(Some(first)));
-        let mut ledger = Ledger::default();
-        let done = live(&machine, setup, &mut ledger, Script::First, 0);
-        found.cuts += 1;
-        found.lives += 1;
-        found.in_vain += machine.power.after();
-        if let Err(e) = done {
-            found.fault(&e, || story(setup, mistake, &[(first, Survivor::Everything)]));
-        }
-        for how in survivors(setup, first, density.coins) {
-            second_lives(setup, density, &machine, &ledger, (first, how), &mut found);
-            if at_first && !found.faults.is_empty() {
-                return found;
+    let firsts: Vec<u64> = (0..=whole.power.steps()).step_by(usize::try_from(density.first).unwrap()).collect();
+    if at_first {
+        // Other mistakes are looked for meanwhile.
+        for first in scattered(firsts) {
+            found.add(cut_at(setup, mistake, density, first, true));
+            if !found.faults.is_empty() {
+                break;
             }
+        }
+        return found;
+    }
+    let all = Mutex::new(found);
+    on_all_cores(firsts, |first| {
+        let found = cut_at(setup, mistake, density, first, false);
+        all.lock().unwrap().add(found);
+    });
+    all.into_inner().unwrap()
+}
+
+/// The same numbers in an order in which neighbours are far from each other: a mistake that does not matter at one cut rarely
+/// does at the next.
+fn scattered(mut all: Vec<u64>) -> Vec<u64> {
+    all.sort_by_key(|n| n.reverse_bits());
+    all
+}
+
+/// Works everything off, on a thread for each core.
+fn on_all_cores<T: Send>(all: Vec<T>, work: impl Fn(T) + Sync) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(all.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(next) = queue.lock().unwrap().next() else { return };
+                    work(next);
+                }
+            });
+        }
+    });
+}
+
+/// Cuts the power at one operation of the first life, and then all that follows on that.
+fn cut_at(setup: &Setup, mistake: Mistake, density: Density, first: u64, at_first: bool) -> Found {
+    let mut found = Found::at(first);
+    let machine = born(setup, mistake, Power::cut_at(Some(first)));
+    let mut ledger = Ledger::default();
+    let done = live(&machine, setup, &mut ledger, Script::First, 0);
+    found.cuts += 1;
+    found.lives += 1;
+    found.in_vain += machine.power.after();
+    if let Err(e) = done {
+        found.fault(&e, || story(setup, mistake, &[(first, Survivor::Everything)]));
+    }
+    for how in survivors(setup, first, density.coins) {
+        second_lives(setup, density, &machine, &ledger, (first, how), &mut found);
+        if at_first && !found.faults.is_empty() {
+            break;
         }
     }
     found
@@ -217,11 +279,11 @@ fn second_lives(setup: &Setup, density: Density, first: &Machine, ledger: &Ledge
     found.images += 1;
     last_life(setup, first, ledger, &[cut], &before, found);
     let all = setup.talk.is_none() && cut.1 == Survivor::Killed;
-    if !all && !found.images.is_multiple_of(density.images) {
+    if !all && !(found.turn + found.images).is_multiple_of(density.images) {
         return;
     }
     // Each of them is cut at other operations.
-    let mut second = (cut.0 * 7 + found.images) % density.second;
+    let mut second = (cut.0 * 7 + found.turn + found.images) % density.second;
     loop {
         let machine = first.after(cut.1, outage(cut.0), Power::cut_at(Some(second)));
         let mut ledger = ledger.clone();
@@ -236,10 +298,10 @@ fn second_lives(setup: &Setup, density: Density, first: &Machine, ledger: &Ledge
         before.extend(check::objects(&machine, setup));
         let all = survivors(setup, second, 1);
         // Two of them in turn; a process that was killed stands at its most interesting before a power cut.
-        let turn = usize::try_from(found.cuts).unwrap() % all.len();
+        let turn = usize::try_from(found.turn + found.cuts).unwrap() % all.len();
         let mut some = vec![all[turn]];
         if cut.1.is_kill() {
-            some.extend([Survivor::Nothing, Survivor::Coin(found.cuts)]);
+            some.extend([Survivor::Nothing, Survivor::Coin(found.turn + found.cuts)]);
         }
         for how in some {
             found.images += 1;
@@ -307,21 +369,23 @@ fn committed_transactions_of_two_processes_are_there_once_after_every_kill_and_p
 
 #[test]
 fn a_second_death_while_messages_come_again_loses_none_and_doubles_none() {
-    let mut found = Found::default();
+    let found = Mutex::new(Found::default());
     for setup in [MESSAGES, TRANSACTIONS] {
         let whole = born(&setup, Mistake::None, Power::cut_at(None));
         live(&whole, &setup, &mut Ledger::default(), Script::First, 0).unwrap();
-        for first in (0..whole.power.steps()).step_by(if full() { 1 } else { 7 }) {
+        let firsts = (0..whole.power.steps()).step_by(if full() { 1 } else { 7 });
+        on_all_cores(firsts.collect(), |first| {
             let machine = born(&setup, Mistake::None, Power::cut_at(Some(first)));
             let mut ledger = Ledger::default();
             live(&machine, &setup, &mut ledger, Script::First, 0).unwrap();
             if ledger.daemons.waits() {
-                found.cuts += 1;
-                deaths_in_the_resend(&setup, &machine, &ledger, first, &mut found);
+                let mut here = Found { cuts: 1, ..Found::at(first) };
+                deaths_in_the_resend(&setup, &machine, &ledger, first, &mut here);
+                found.lock().unwrap().add(here);
             }
-        }
+        });
     }
-    found.none_wrong("second deaths");
+    found.into_inner().unwrap().none_wrong("second deaths");
 }
 
 fn deaths_in_the_resend(setup: &Setup, first: &Machine, ledger: &Ledger, cut: u64, found: &mut Found) {
@@ -345,22 +409,24 @@ fn deaths_in_the_resend(setup: &Setup, first: &Machine, ledger: &Ledger, cut: u6
 fn what_a_rescue_and_the_host_that_comes_back_store_is_every_line_once() {
     for (setup, name) in [(&WHOLE, "rescue, whole objects"), (&PARTS, "rescue, parts"), (&MESSAGES, "rescue, messages")]
     {
-        let mut found = Found::default();
+        let found = Mutex::new(Found::default());
         let whole = born(setup, Mistake::None, Power::cut_at(None));
         live(&whole, setup, &mut Ledger::default(), Script::First, 0).unwrap();
         let step = if full() { 1 } else { 2 };
-        for first in (0..whole.power.steps()).step_by(step) {
+        on_all_cores((0..whole.power.steps()).step_by(step).collect(), |first| {
             let machine = born(setup, Mistake::None, Power::cut_at(Some(first)));
             let mut ledger = Ledger::default();
             live(&machine, setup, &mut ledger, Script::First, 0).unwrap();
-            found.cuts += 1;
+            let mut here = Found { cuts: 1, ..Found::at(first) };
             let all = [Survivor::Killed, Survivor::Nothing, Survivor::Coin(first), Survivor::Torn(first)];
             let turn = usize::try_from(first / step as u64).unwrap();
             let some = if full() { &all[..] } else { &all[turn % 4..=turn % 4] };
             for how in some {
-                rescued(setup, &machine, &ledger, (first, *how), &mut found);
+                rescued(setup, &machine, &ledger, (first, *how), &mut here);
             }
-        }
+            found.lock().unwrap().add(here);
+        });
+        let found = found.into_inner().unwrap();
         println!("{name}: {} objects rescued", found.saved);
         assert!(found.saved > found.cuts / 4, "{name}: next to nothing to rescue");
         found.none_wrong(name);
@@ -408,7 +474,7 @@ fn faulty(setup: &Setup, fault: Fault, traced: bool) -> (Result<(), String>, Vec
 
 #[test]
 fn after_any_single_failure_of_the_disk_or_the_far_end_everything_is_stored() {
-    let mut found = Found::default();
+    let found = Mutex::new(Found::default());
     for (number, setup) in [WHOLE, PARTS, DIRECTORY, MESSAGES, TRANSACTIONS].iter().enumerate() {
         let whole = born(setup, Mistake::None, Power::cut_at(None));
         live(&whole, setup, &mut Ledger::default(), Script::Only, 0).unwrap();
@@ -423,10 +489,12 @@ fn after_any_single_failure_of_the_disk_or_the_far_end_everything_is_stored() {
             let some = if full() { &all[..] } else { &all[turn % 4..=turn % 4] };
             faults.extend(some.iter().map(|(how, count)| Fault { first, count: *count, how: *how }));
         }
-        for fault in faults {
+        on_all_cores(faults, |fault| {
+            let done = faulty(setup, fault, false).0;
+            let mut found = found.lock().unwrap();
             found.cuts += 1;
             found.lives += 1;
-            if let (Err(e), _) = faulty(setup, fault, false) {
+            if let Err(e) = done {
                 found.fault(&e, || {
                     let trace = faulty(setup, fault, true).1;
                     let at = trace.iter().position(|line| line.contains("FAILS")).unwrap_or(0);
@@ -434,8 +502,9 @@ fn after_any_single_failure_of_the_disk_or_the_far_end_everything_is_stored() {
                     format!("{e}\n{setup:?} {fault:?}\n    {}\n", near.join("\n    "))
                 });
             }
-        }
+        });
     }
+    let found = found.into_inner().unwrap();
     println!("faults: {} operations failed, {} lives", found.cuts, found.lives);
     found.none_wrong("single failures");
 }
@@ -517,20 +586,21 @@ fn the_sweep_catches_every_one_of_these_mistakes() {
         let density = Density { first: 11, second: FINER[0], images: 1000, coins: 6 };
         sweep(setup, Mistake::None, density, false).none_wrong("no mistake");
     }
-    let mut missed = Vec::new();
-    for (mistake, setup) in MISTAKES {
+    let missed = Mutex::new(Vec::new());
+    on_all_cores(MISTAKES.to_vec(), |(mistake, setup)| {
         let mut lives = 0;
         let caught = FINER.iter().find_map(|second| {
             let density = Density { first: 1, second: *second, images: 1000, coins: 6 };
             let density = if setup.talk.is_some() { Density { images: 20, ..density } } else { density };
-            let found = sweep(setup, *mistake, density, true);
+            let found = sweep(setup, mistake, density, true);
             lives += found.lives;
             found.faults.into_keys().next()
         });
         match caught {
             Some(kind) => println!("{mistake:?}: caught after {lives} lives: {kind}"),
-            None => missed.push(format!("{mistake:?}: missed in {lives} lives")),
+            None => missed.lock().unwrap().push(format!("{mistake:?}: missed in {lives} lives")),
         }
-    }
+    });
+    let missed = missed.into_inner().unwrap();
     assert!(missed.is_empty(), "{missed:#?}");
 }
