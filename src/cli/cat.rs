@@ -12,8 +12,6 @@ use std::sync::Arc;
 /// host. What can't be read is passed over and named at the end; then the exit status is 1.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    pub(super) read: ReadArgs,
     /// Put the lines of all streams in the order of the times that they tell, hour by hour of their arrival. A line that tells
     /// none stays behind the one before it
     #[arg(long)]
@@ -21,6 +19,8 @@ pub struct Args {
     /// How many objects are read at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
 }
 
 /// Runs the command.

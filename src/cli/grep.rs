@@ -13,10 +13,8 @@ use std::sync::atomic::Ordering;
 /// Exit status as of grep(1): 0 a line was found, 1 none was, 2 something could not be read.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A regular expression, as the Rust crate `regex` has them: `.` is any character, `\\d` a digit, `(?i)` ignores case
+    /// A regular expression, as the Rust crate `regex` has them: `.` is any character, `\d` a digit, `(?i)` ignores case
     pattern: String,
-    #[command(flatten)]
-    pub(super) read: ReadArgs,
     /// Ignore case
     #[arg(short, long)]
     ignore_case: bool,
@@ -38,6 +36,8 @@ pub struct Args {
     /// How many objects are read at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
 }
 
 /// Runs the command: whether a line was found, and what could not be read.

@@ -12,11 +12,11 @@ use serde::Serialize;
 /// is not archived yet.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    pub(super) read: ReadArgs,
     /// One JSON object for each, with the stream
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
 }
 
 #[derive(Serialize)]

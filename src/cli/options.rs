@@ -79,10 +79,10 @@ pub struct Keep {
     pub keep: Duration,
 }
 
-/// S3. The standard AWS environment variables, files and roles count too.
+/// Where S3 is. The standard AWS environment variables, files and roles count too.
 #[derive(Args)]
 #[command(next_help_heading = "S3 options")]
-pub struct S3Args {
+pub struct S3Reach {
     /// Another server than Amazon's: http://HOST[:PORT] or https://HOST[:PORT]
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
@@ -95,6 +95,14 @@ pub struct S3Args {
     /// Name the bucket in the path, not in the host name: for servers that want it so
     #[arg(long)]
     path_style: bool,
+}
+
+/// S3, for who writes there.
+#[derive(Args)]
+#[command(next_help_heading = "S3 options")]
+pub struct S3Args {
+    #[command(flatten)]
+    reach: S3Reach,
     /// Encryption at rest
     #[arg(long, value_name = "KIND", value_parser = ["AES256", "aws:kms", "aws:kms:dsse"])]
     sse: Option<String>,
@@ -121,13 +129,63 @@ pub struct S3Args {
     max_bandwidth: Option<u64>,
 }
 
+impl S3Reach {
+    /// The far end that DEST names, for who only reads there. Needs no network.
+    pub fn store(&self, env: &Env, dest: &Dest) -> Result<Arc<dyn Store>> {
+        match &dest.place {
+            Place::Directory(root) => {
+                refuse(self.given())?;
+                Ok(directory(env, root))
+            }
+            Place::S3(bucket) => Ok(Arc::new(S3::new(self.options(bucket)?))),
+        }
+    }
+
+    fn options(&self, bucket: &str) -> Result<s3::Options> {
+        if let Some(url) = &self.endpoint_url
+            && !is_address(url)
+        {
+            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
+                .mend("write http://HOST[:PORT] or https://HOST[:PORT]"));
+        }
+        Ok(s3::Options {
+            endpoint_url: self.endpoint_url.clone(),
+            region: self.region.clone().filter(|region| !region.is_empty()),
+            profile: self.profile.clone(),
+            path_style: self.path_style,
+            ..s3::Options::new(bucket)
+        })
+    }
+
+    fn given(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--endpoint-url", self.endpoint_url.is_some()),
+            ("--region", self.region.is_some()),
+            ("--profile", self.profile.is_some()),
+            ("--path-style", self.path_style),
+        ]
+    }
+}
+
+fn directory(env: &Env, root: &str) -> Arc<dyn Store> {
+    Arc::new(Directory::new(Arc::clone(&env.fs), root, PRIVATE))
+}
+
+/// An option that would be ignored is refused.
+fn refuse(given: impl IntoIterator<Item = (&'static str, bool)>) -> Result<()> {
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
+        None => Ok(()),
+    }
+}
+
 impl S3Args {
     /// The far end that DEST names. Needs no network.
     pub fn store(&self, env: &Env, dest: &Dest) -> Result<Arc<dyn Store>> {
         match &dest.place {
             Place::Directory(root) => {
                 self.refuse_without_s3()?;
-                Ok(Arc::new(Directory::new(Arc::clone(&env.fs), root, PRIVATE)))
+                Ok(directory(env, root))
             }
             Place::S3(bucket) => Ok(Arc::new(S3::new(self.options(bucket)?))),
         }
@@ -137,18 +195,8 @@ impl S3Args {
         if self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
             return Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only"));
         }
-        if let Some(url) = &self.endpoint_url
-            && !is_address(url)
-        {
-            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
-                .mend("write http://HOST[:PORT] or https://HOST[:PORT]"));
-        }
-        let defaults = s3::Options::new(bucket);
+        let defaults = self.reach.options(bucket)?;
         Ok(s3::Options {
-            endpoint_url: self.endpoint_url.clone(),
-            region: self.region.clone().filter(|region| !region.is_empty()),
-            profile: self.profile.clone(),
-            path_style: self.path_style,
             sse: self.sse.clone(),
             kms_key_id: self.kms_key_id.clone(),
             storage_class: self.storage_class.clone(),
@@ -164,10 +212,6 @@ impl S3Args {
     /// An option that would be ignored is refused.
     pub fn refuse_without_s3(&self) -> Result<()> {
         let given = [
-            ("--endpoint-url", self.endpoint_url.is_some()),
-            ("--region", self.region.is_some()),
-            ("--profile", self.profile.is_some()),
-            ("--path-style", self.path_style),
             ("--sse", self.sse.is_some()),
             ("--kms-key-id", self.kms_key_id.is_some()),
             ("--storage-class", self.storage_class.is_some()),
@@ -177,10 +221,7 @@ impl S3Args {
             ("--concurrency", self.concurrency.is_some()),
             ("--max-bandwidth", self.max_bandwidth.is_some()),
         ];
-        match given.iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
-            None => Ok(()),
-        }
+        refuse(self.reach.given().into_iter().chain(given))
     }
 }
 

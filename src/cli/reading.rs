@@ -37,7 +37,7 @@ pub struct ReadArgs {
     #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
-    s3: options::S3Args,
+    s3: options::S3Reach,
 }
 
 /// How it is read.
