@@ -11,6 +11,7 @@ use crate::format::manifest::{Link, Manifest, Summary, VERSION, sha256};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::receipt::Receipt;
 use crate::format::seal::Ended;
+use crate::format::sign::Signed;
 use std::path::{Path, PathBuf};
 
 /// The media type of manifests.
@@ -47,10 +48,10 @@ fn key_of(archive: &Archive, dest: &Dest, name: &LogName, summary: &Summary) -> 
     Ok(receipt.and_then(|receipt| receipt.stored.strip_prefix(&dest.url("")).map(str::to_owned)))
 }
 
-/// The manifest of something that ends the chain as it is now.
+/// The manifest of something that ends the chain as it is now; signed, where there is a key.
 pub(super) fn next(archive: &Archive, name: &LogName, key: String, summary: Summary) -> Result<Manifest> {
     let head = head(archive, name)?;
-    Ok(Manifest {
+    let manifest = Manifest {
         version: VERSION,
         host: archive.host.clone(),
         prefix: name.prefix().to_owned(),
@@ -62,6 +63,12 @@ pub(super) fn next(archive: &Archive, name: &LogName, key: String, summary: Summ
         number: head.as_ref().map_or(0, |head| head.manifest.number) + 1,
         previous: head.map(|head| Link { key: manifest_key(&head.manifest.key), sha256: sha256(&head.bytes) }),
         at: archive.env.clock.now(),
+        signed_by: None,
+        signature: None,
+    };
+    Ok(match &archive.signer {
+        Some(signer) => manifest.signed(signer),
+        None => manifest,
     })
 }
 
@@ -143,6 +150,7 @@ async fn store_one(archive: &Archive, store: &dyn Store, dest: &Dest, name: &Log
             There::Same => return stored_one(archive, name, &manifest, None),
             There::Other(data)
                 if Manifest::parse(&data).is_some_and(|other| is_rescue_of(&other, &manifest))
+                    && is_own(archive, &data)
                     && is_last(archive, name, &manifest)? =>
             {
                 return stored_one(archive, name, &manifest, Some(&data));
@@ -167,6 +175,11 @@ enum There {
 /// Whether a rescue has made the other one of the same archive, in the same place of the chain.
 fn is_rescue_of(other: &Manifest, own: &Manifest) -> bool {
     other.summary.ended == Ended::Rescue && other.name == own.name && other.previous == own.previous
+}
+
+/// Whether nobody but this host can have made a manifest: where it signs its own, another one does not get into its chain.
+fn is_own(archive: &Archive, data: &[u8]) -> bool {
+    archive.signer.as_ref().is_none_or(|own| Signed::of(data).is_some_and(|signed| own.public().verifies(&signed)))
 }
 
 /// What stands where a manifest belongs.

@@ -195,7 +195,7 @@ impl Checkpoints {
             tail_sha256: hex(&sha256.finalize()),
             crc: checksum::combine(&crcs).unwrap_or_default(),
             manifest_key: manifest_key(&key),
-            manifest: chain::next(archive, name, key, summary)?,
+            manifest: chain::next(archive, name, key, summary)?.into(),
         };
         Ok(Some(Entry { unfinished, tail: content }))
     }

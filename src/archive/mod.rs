@@ -26,6 +26,7 @@ use crate::env::fs::locked;
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
+use crate::format::sign::Signer;
 use follow::Following;
 use plan::Step;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Archive {
     pub following: Option<Arc<Following>>,
     /// The name of this host, for manifests.
     pub host: String,
+    /// Signs manifests, where there is a key.
+    pub signer: Option<Arc<Signer>>,
     /// Tells this process from those before it.
     pub life: u64,
     /// Whether archives are offered for upload.
@@ -89,6 +92,7 @@ impl Archive {
             threads: 1,
             following: None,
             host: String::new(),
+            signer: None,
             life: fastrand::u64(..),
             uploads: false,
             keep: Duration::MAX,

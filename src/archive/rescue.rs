@@ -6,10 +6,11 @@ use super::chain::JSON;
 use crate::env::Env;
 use crate::env::store::{Found, Listed, Part, Store, in_memory};
 use crate::error::{Error, Kind, Result};
-use crate::format::checkpoint::{self, Checkpoint, Rescued, Unfinished, VERSION};
+use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
 use crate::format::journal;
 use crate::format::key::CHECKPOINTS;
 use crate::format::manifest::{Link, Manifest, sha256};
+use crate::format::sign::Signer;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Rescue {
     pub place: String,
     /// The name of this host.
     pub host: String,
+    /// Signs manifests that their host has not signed.
+    pub signer: Option<Arc<Signer>>,
     /// Only streams whose last checkpoint is at least that old.
     pub older_than: Duration,
     /// Say what would be done, and do nothing.
@@ -184,18 +187,24 @@ impl Rescue {
 
     /// Stores the manifest, behind the one before it: `None` if one stands there.
     async fn tell(&self, unfinished: &Unfinished<Part>, last: Option<Chained>) -> Result<Option<Bytes>> {
-        let mut own = unfinished.manifest.clone();
-        own.host.clone_from(&self.host);
-        own.at = self.env.clock.now();
-        if let Some(last) = last.filter(|last| last.named == own.previous) {
-            own.number = last.number + 1;
-            own.previous = Some(last.link);
-        }
-        let data = Bytes::from(own.bytes());
+        let data = Bytes::from(self.line_of(&unfinished.manifest, last));
         match self.store.create(&unfinished.manifest_key, in_memory(data.clone()), JSON).await {
             Err(e) if e.kind == Kind::Exists => Ok(None),
             stored => stored.map(|_| Some(data)),
         }
+    }
+
+    /// The manifest to store. What its host has signed stays as it is, byte for byte, and names what the host knew as the one before
+    /// it; otherwise only its place in the chain is another, so that two rescues store the same.
+    fn line_of(&self, ready: &Ready, last: Option<Chained>) -> Vec<u8> {
+        if ready.signature.is_some() {
+            return ready.line();
+        }
+        let line = match last.filter(|last| last.named == ready.previous) {
+            Some(last) => Manifest { number: last.number + 1, previous: Some(last.link), ..Manifest::clone(ready) }.bytes(),
+            None => ready.line(),
+        };
+        self.signer.as_ref().map_or_else(|| line.clone(), |signer| signer.sign_line(&line))
     }
 
     /// Gives up what is open to a key where an object stands: nobody can complete it any more. Without the rights for that, a

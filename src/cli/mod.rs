@@ -3,6 +3,7 @@
 mod cat;
 mod compress;
 mod grep;
+mod keygen;
 mod ls;
 mod options;
 mod pipe;
@@ -53,6 +54,7 @@ enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Grep(grep::Args),
+    Keygen(keygen::Args),
 }
 
 /// How a command went.
@@ -124,6 +126,8 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Ls(args) => &args.read.log,
         Command::Cat(args) => &args.read.log,
         Command::Grep(args) => &args.read.log,
+        // It has nothing to say but its error.
+        Command::Keygen(args) => return keygen::run(args).map(Done::from),
     };
     *log = log::start(&args.log_to, args.log_level)?;
     if !matches!(command, Command::Pipe(_) | Command::Compress(_) | Command::Upload(_)) {
@@ -140,6 +144,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
             let (found, left) = grep::run(args)?;
             return Ok(Done { left, status: u8::from(!found), undone: TROUBLE });
         }
+        Command::Keygen(_) => return Ok(Left::default().into()),
     };
     left.map(Done::from)
 }

@@ -4,15 +4,21 @@ use crate::archive::Codec;
 use crate::config;
 use crate::env::Env;
 use crate::env::directory::Directory;
+use crate::env::keys;
 use crate::env::s3::{self, S3};
 use crate::env::store::Store;
 use crate::error::{Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::PRIVATE;
+use crate::format::sign::Signer;
 use crate::log::{LogLevel, LogTo};
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// For messages.
+const SIGN_KEY: &str = "--sign-key";
 
 /// The program's own messages.
 #[derive(Args)]
@@ -77,6 +83,33 @@ pub struct Keep {
     /// How long a stored archive also stays on the disk
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = config::duration)]
     pub keep: Duration,
+}
+
+/// Signed manifests.
+#[derive(Args)]
+pub struct Sign {
+    /// Sign each manifest with this secret key: Ed25519, PEM, readable by its owner alone. `logjam keygen FILE` makes one
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
+}
+
+impl Sign {
+    /// Reads the key.
+    pub fn signer(&self) -> Result<Option<Arc<Signer>>> {
+        let signer = self.sign_key.as_deref().map(|path| keys::read_secret(SIGN_KEY, path)).transpose()?;
+        Ok(signer.map(Arc::new))
+    }
+
+    /// An option that would be ignored is refused.
+    pub fn refuse_without_dest(&self) -> Result<()> {
+        match self.sign_key {
+            Some(_) => {
+                Err(Error::usage(SIGN_KEY, "goes with a DEST only: manifests are made when archives are stored")
+                    .mend("give it to `logjam upload`"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where S3 is. The standard AWS environment variables, files and roles count too.

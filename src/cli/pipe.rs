@@ -103,6 +103,8 @@ pub struct Args {
     #[command(flatten)]
     keep: options::Keep,
     #[command(flatten)]
+    sign: options::Sign,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -169,6 +171,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let store = dest.as_ref().map(|dest| args.s3.store(env, dest)).transpose()?;
     if dest.is_none() {
         args.s3.refuse_without_s3()?;
+        args.sign.refuse_without_dest()?;
     }
     let codec = args.pack.codec()?;
     // Without the slash that would let a link at its end be followed.
@@ -193,6 +196,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         threads: args.pack.threads(),
         following: Some(Arc::default()),
         host: config::host_name(),
+        signer: args.sign.signer()?,
         ..Archive::new(env.clone(), Layout::new(dir), Sources::Sealed, codec)
     };
     let spool =

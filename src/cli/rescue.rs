@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Looks through the checkpoints at DEST. Where one was not renewed for the given time, the objects that its host did not
 /// store are finished from it, with their manifests, and each is named on standard output with the lines that were saved and
 /// the time up to which they came. Nothing that stands is changed. A host that was only cut off stores what the rescue did
-/// not have when it comes back; two rescues at once do no harm.
+/// not have when it comes back; two rescues at once do no harm. Manifests stay as their host made and signed them; --sign-key
+/// signs those that it did not.
 #[derive(clap::Args)]
 pub struct Args {
     /// Where archives go, as given to `logjam pipe`
@@ -26,6 +27,8 @@ pub struct Args {
     /// Say what would be saved, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    sign: options::Sign,
     #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
@@ -42,6 +45,7 @@ pub fn run(args: &Args) -> Result<Left> {
         store,
         place: dest.url(""),
         host: config::host_name(),
+        signer: args.sign.signer()?,
         older_than: args.older_than,
         dry_run: args.dry_run,
     };

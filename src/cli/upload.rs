@@ -32,6 +32,8 @@ pub struct Args {
     #[command(flatten)]
     keep: options::Keep,
     #[command(flatten)]
+    sign: options::Sign,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -47,6 +49,7 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
         uploads: true,
         keep: args.keep.keep,
         host: config::host_name(),
+        signer: args.sign.signer()?,
         ..Archive::new(env, layout, Sources::None, Codec::Gzip(6))
     };
     config::check_apart(&archive.layout, &dest)?;

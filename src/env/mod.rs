@@ -11,6 +11,7 @@ pub mod fs;
 pub mod growth;
 pub mod guard;
 pub mod input;
+pub mod keys;
 pub mod metadata;
 pub mod plain;
 pub mod record;

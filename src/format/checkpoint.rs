@@ -5,8 +5,10 @@
 
 use super::manifest::Manifest;
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::ops::Deref;
 
 /// The version that is written.
 pub const VERSION: u32 = 1;
@@ -61,7 +63,52 @@ pub struct Unfinished<P> {
     /// Where its manifest belongs.
     pub manifest_key: String,
     /// The manifest, as it would be if the hour ended here.
-    pub manifest: Manifest,
+    pub manifest: Ready,
+}
+
+/// A manifest that is ready to be stored by somebody else, with its text: whoever stores it may be of another version, and what
+/// was signed must stay as it is, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    manifest: Manifest,
+    text: String,
+}
+
+impl Ready {
+    /// The line to store.
+    pub fn line(&self) -> Vec<u8> {
+        format!("{}\n", self.text).into_bytes()
+    }
+}
+
+impl From<Manifest> for Ready {
+    fn from(manifest: Manifest) -> Self {
+        let text = serde_json::to_string(&manifest).unwrap_or_default();
+        Self { manifest, text }
+    }
+}
+
+impl Deref for Ready {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        &self.manifest
+    }
+}
+
+impl Serialize for Ready {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ready {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?.get().to_owned();
+        let manifest = serde_json::from_str(&text).map_err(D::Error::custom)?;
+        Ok(Self { manifest, text })
+    }
 }
 
 /// Reads a checkpoint: the line, and for each unfinished object where its tail lies in `data`. `None` if it is none, or cut.
@@ -82,4 +129,25 @@ pub fn read<P: DeserializeOwned>(data: &[u8]) -> Option<(Checkpoint<P>, Vec<std:
         at = to;
     }
     Some((checkpoint, tails))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_goes_through_a_checkpoint_byte_for_byte() {
+        let silent = concat!(
+            r#"{"version":1,"host":"a","prefix":"p","start":"2026-11-22T15:00:00Z","name":"n","key":"k","#,
+            r#""ended":"rescue","lines":0,"bytes":0,"blake3":"","of_a_later_version":[1, 2],"number":1,"#,
+            r#""at":"2026-11-22T16:00:01Z","signed_by":"x","signature":"y"}"#
+        );
+        let ready: Ready = serde_json::from_str(silent).unwrap();
+        assert_eq!(ready.name, "n");
+        let again = serde_json::to_string(&ready).unwrap();
+        assert_eq!(again, silent);
+        assert_eq!(ready.line(), format!("{silent}\n").into_bytes());
+        let made = Ready::from(ready.manifest.clone());
+        assert_eq!(made.line(), ready.manifest.bytes());
+    }
 }

@@ -1,8 +1,9 @@
 //! The manifest of a period of a stream: a small JSON object beside the archive, one also for a period without a line. Each
-//! names the one that was stored before it in the same stream, by SHA-256: a chain.
+//! names the one that was stored before it in the same stream, by SHA-256: a chain. It may be signed.
 
 use super::name::LogName;
 use super::seal::Ended;
+use super::sign::Signer;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -70,7 +71,7 @@ pub struct Counts {
 pub struct Manifest {
     /// Version of this format.
     pub version: u32,
-    /// The host that stored it.
+    /// The host whose lines they are.
     pub host: String,
     /// The stream's prefix.
     pub prefix: String,
@@ -93,6 +94,12 @@ pub struct Manifest {
     pub previous: Option<Link>,
     /// When it was made.
     pub at: DateTime<Utc>,
+    /// Fingerprint of the public key that checks the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+    /// Signature of the line up to the comma before this field, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// A manifest that another one points to.
@@ -108,6 +115,16 @@ impl Manifest {
     /// As it is stored: one line of JSON, with a newline.
     pub fn bytes(&self) -> Vec<u8> {
         super::journal::line(self)
+    }
+
+    /// The same one, signed.
+    #[must_use]
+    pub fn signed(self, signer: &Signer) -> Self {
+        let mut signed = Self { signed_by: Some(signer.public().fingerprint().to_owned()), signature: None, ..self };
+        let line = signed.bytes();
+        // Without the brace and the newline at the end.
+        signed.signature = Some(signer.sign(&line[..line.len().saturating_sub(2)]));
+        signed
     }
 
     /// Reads one.
@@ -164,6 +181,8 @@ mod tests {
             number: 7,
             previous: Some(Link { key: "k".into(), sha256: "5a".into() }),
             at: "2026-11-22T16:00:01Z".parse().unwrap(),
+            signed_by: None,
+            signature: None,
         }
     }
 
@@ -181,6 +200,26 @@ mod tests {
         );
         assert_eq!(String::from_utf8(with.bytes()).unwrap(), text);
         assert_eq!(Manifest::parse(text.as_bytes()), Some(with));
+    }
+
+    #[test]
+    fn a_signed_one_is_the_same_line_with_two_fields_behind() {
+        // RFC 8410, section 10.3.
+        let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+            -----END PRIVATE KEY-----\n";
+        let signer = Signer::parse(key).unwrap();
+        let signed = manifest(None).signed(&signer);
+        let text = String::from_utf8(signed.bytes()).unwrap();
+        let plain = String::from_utf8(manifest(None).bytes()).unwrap();
+        let end = concat!(
+            r#","signed_by":"a1e9156054e04fac","signature":"#,
+            r#""e6X1JOd0xn2oGfNlguxvuqbfup4z6erPKLbtWm7Uzhv7EtQ5N+DHvRn6kPAKmHQHvFI1V5e3mabPuwOuQqd1Bg=="}"#,
+            "\n"
+        );
+        assert_eq!(text, plain.replace("}\n", end));
+        assert_eq!(Manifest::parse(text.as_bytes()), Some(signed.clone()));
+        assert_eq!(signer.sign_line(&manifest(None).bytes()), text.as_bytes());
+        assert_eq!(signed.clone().signed(&signer), signed, "by the same key it is the same");
     }
 
     #[test]

@@ -14,4 +14,5 @@ pub mod progress;
 pub mod receipt;
 pub mod seal;
 pub mod session;
+pub mod sign;
 pub mod tally;
