@@ -1,5 +1,6 @@
 //! `logjam keygen`.
 
+use super::options;
 use crate::env::keys;
 use crate::error::Result;
 use crate::pipeline::Left;
@@ -16,6 +17,8 @@ pub struct Args {
     /// The secret key; FILE.pub beside it is the public one
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    pub(super) log: options::Log,
 }
 
 /// Runs the command.

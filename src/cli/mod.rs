@@ -13,6 +13,7 @@ mod rescue;
 mod select;
 mod sentry;
 mod upload;
+mod verify;
 
 use crate::env::guard;
 use crate::env::signals::Signals;
@@ -54,6 +55,7 @@ enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Grep(grep::Args),
+    Verify(verify::Args),
     Keygen(keygen::Args),
 }
 
@@ -126,8 +128,8 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Ls(args) => &args.read.log,
         Command::Cat(args) => &args.read.log,
         Command::Grep(args) => &args.read.log,
-        // It has nothing to say but its error.
-        Command::Keygen(args) => return keygen::run(args).map(Done::from),
+        Command::Verify(args) => &args.log,
+        Command::Keygen(args) => &args.log,
     };
     *log = log::start(&args.log_to, args.log_level)?;
     if !matches!(command, Command::Pipe(_) | Command::Compress(_) | Command::Upload(_)) {
@@ -144,7 +146,11 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
             let (found, left) = grep::run(args)?;
             return Ok(Done { left, status: u8::from(!found), undone: TROUBLE });
         }
-        Command::Keygen(_) => return Ok(Left::default().into()),
+        Command::Verify(args) => {
+            let clean = verify::run(args)?;
+            return Ok(Done { left: Vec::new(), status: u8::from(!clean), undone: UNDONE });
+        }
+        Command::Keygen(args) => keygen::run(args),
     };
     left.map(Done::from)
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
 pub mod named;
+mod order;
 pub mod search;
 
 /// What a template may ask of a file name. The first five are mandatory, as in the seed.

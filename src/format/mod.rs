@@ -2,6 +2,7 @@
 //! literal part of a name on the disk or in the bucket stands here and nowhere else.
 
 pub mod checkpoint;
+pub mod heads;
 pub mod identity;
 pub mod journal;
 pub mod key;

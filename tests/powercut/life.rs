@@ -459,6 +459,7 @@ pub fn rescue(machine: &Machine, setup: &Setup) -> Result<u64, String> {
         store: Arc::clone(&machine.bucket) as _,
         place: setup.dest().url(""),
         host: "another".into(),
+        signer: None,
         older_than: Duration::ZERO,
         dry_run: false,
     };

@@ -1,0 +1,102 @@
+//! What an object really holds: all of it is read as it comes, and nothing of it is kept.
+
+use crate::env::store::{Content, Store};
+use crate::error::Result;
+use crate::format::layout::{GZIP, ZSTD};
+use crate::format::manifest::{Summary, hex};
+use crate::format::seal::Ended;
+use sha2::{Digest, Sha256};
+use std::io::Write;
+
+/// What the bytes of an object are, packed and unpacked.
+#[derive(Debug)]
+struct Held {
+    bytes: u64,
+    sha256: String,
+    /// `None`: it can't be unpacked.
+    plain: Option<Plain>,
+}
+
+/// Counts and digests a plain text.
+#[derive(Debug, Default)]
+struct Plain {
+    bytes: u64,
+    lines: u64,
+    blake3: blake3::Hasher,
+}
+
+impl Write for Plain {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.bytes += text.len() as u64;
+        self.lines += memchr::memchr_iter(b'\n', text).count() as u64;
+        self.blake3.update(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads an object and compares it with what its manifest tells: its size, and what is wrong with it. `Ok(None)`: nothing stands there.
+pub(super) async fn check(store: &dyn Store, key: &str, summary: &Summary) -> Result<Option<(u64, Vec<String>)>> {
+    let Some((_, mut content)) = store.fetch(key).await? else { return Ok(None) };
+    let held = read(&mut *content, key).await?;
+    Ok(Some((held.bytes, compare(&held, summary))))
+}
+
+async fn read(content: &mut dyn Content, key: &str) -> Result<Held> {
+    if key.ends_with(GZIP) {
+        let mut decoder = flate2::write::MultiGzDecoder::new(Plain::default());
+        let (bytes, sha256, whole) = pour(content, &mut decoder).await?;
+        let plain = if whole { decoder.finish().ok() } else { None };
+        return Ok(Held { bytes, sha256, plain });
+    }
+    if key.ends_with(ZSTD)
+        && let Ok(mut decoder) = zstd::stream::write::Decoder::new(Plain::default())
+    {
+        let (bytes, sha256, whole) = pour(content, &mut decoder).await?;
+        return Ok(Held { bytes, sha256, plain: whole.then(|| decoder.into_inner()) });
+    }
+    let mut plain = Plain::default();
+    let (bytes, sha256, _) = pour(content, &mut plain).await?;
+    Ok(Held { bytes, sha256, plain: Some(plain) })
+}
+
+/// Reads all of it: its size, its SHA-256, and whether it could be unpacked.
+async fn pour(content: &mut dyn Content, decoder: &mut (dyn Write + Send)) -> Result<(u64, String, bool)> {
+    let (mut sha256, mut bytes, mut whole) = (Sha256::new(), 0, true);
+    while let Some(piece) = content.next().await? {
+        sha256.update(&piece);
+        bytes += piece.len() as u64;
+        whole = whole && decoder.write_all(&piece).is_ok();
+    }
+    whole = whole && decoder.flush().is_ok();
+    Ok((bytes, hex(&sha256.finalize()), whole))
+}
+
+fn compare(held: &Held, summary: &Summary) -> Vec<String> {
+    let mut faults = Vec::new();
+    let Some(packed) = &summary.packed else { return faults };
+    if held.bytes != packed.bytes {
+        faults.push(format!("it has {} bytes, and its manifest says {}", held.bytes, packed.bytes));
+    }
+    if held.sha256 != packed.sha256 {
+        faults.push(format!("its SHA-256 is {}, and its manifest says {}", held.sha256, packed.sha256));
+    }
+    match &held.plain {
+        // Another program made it, and it was stored as it was: the manifest counts what could be read.
+        None if summary.ended == Ended::Unknown => {}
+        None => faults.push("it can't be unpacked".to_owned()),
+        Some(plain) => {
+            let there = (plain.lines, plain.bytes, plain.blake3.finalize().to_hex().to_string());
+            if there != (summary.lines, summary.bytes, summary.blake3.clone()) {
+                faults.push(format!(
+                    "its text has {} lines and {} bytes with the BLAKE3 {}, and its manifest says {}, {} and {}",
+                    there.0, there.1, there.2, summary.lines, summary.bytes, summary.blake3
+                ));
+            }
+        }
+    }
+    faults
+}
