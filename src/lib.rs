@@ -14,6 +14,7 @@ pub mod error;
 pub mod format;
 pub mod ingest;
 pub mod log;
+pub mod ops;
 pub mod pipeline;
 pub mod service;
 pub mod spool;

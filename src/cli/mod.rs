@@ -2,6 +2,7 @@
 
 mod cat;
 mod compress;
+mod ddl;
 mod grep;
 mod keygen;
 mod ls;
@@ -57,6 +58,7 @@ enum Command {
     Grep(grep::Args),
     Verify(verify::Args),
     Keygen(keygen::Args),
+    Ddl(ddl::Args),
 }
 
 /// How a command went.
@@ -130,6 +132,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Grep(args) => &args.read.log,
         Command::Verify(args) => &args.log,
         Command::Keygen(args) => &args.log,
+        Command::Ddl(args) => &args.log,
     };
     *log = log::start(&args.log_to, args.log_level)?;
     if !matches!(command, Command::Pipe(_) | Command::Compress(_) | Command::Upload(_)) {
@@ -142,6 +145,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Rescue(args) => rescue::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Cat(args) => cat::run(args),
+        Command::Ddl(args) => ddl::run(args),
         Command::Grep(args) => {
             let (found, left) = grep::run(args)?;
             return Ok(Done { left, status: u8::from(!found), undone: TROUBLE });

@@ -175,11 +175,8 @@ impl S3Reach {
     }
 
     fn options(&self, bucket: &str) -> Result<s3::Options> {
-        if let Some(url) = &self.endpoint_url
-            && !is_address(url)
-        {
-            return Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
-                .mend("write http://HOST[:PORT] or https://HOST[:PORT]"));
+        if let Some(url) = &self.endpoint_url {
+            check_address(url)?;
         }
         Ok(s3::Options {
             endpoint_url: self.endpoint_url.clone(),
@@ -255,6 +252,15 @@ impl S3Args {
             ("--max-bandwidth", self.max_bandwidth.is_some()),
         ];
         refuse(self.reach.given().into_iter().chain(given))
+    }
+}
+
+/// Checks `--endpoint-url`.
+pub fn check_address(url: &str) -> Result<()> {
+    match is_address(url) {
+        true => Ok(()),
+        false => Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
+            .mend("write http://HOST[:PORT] or https://HOST[:PORT]")),
     }
 }
 

@@ -10,14 +10,22 @@ pub mod search;
 
 /// What a template may ask of a file name. The first five are mandatory, as in the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Field {
+pub enum Field {
+    /// Day of the month, two digits.
     Day,
+    /// The whole name.
     Filename,
+    /// Month, two digits.
     Month,
+    /// The stream's prefix.
     Prefix,
+    /// Year, four digits.
     Year,
+    /// The stream's suffix.
     Suffix,
+    /// Hour, two digits.
     Hour,
+    /// Minute, two digits.
     Minute,
 }
 
@@ -48,9 +56,12 @@ pub const CHECKPOINTS: &str = ".logjam/checkpoint/";
 /// What stands for `{suffix}` in the key of a file that has none.
 const NO_SUFFIX: &str = "_";
 
+/// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// As it stands in every key.
     Text(String),
+    /// What the name gives.
     Field(Field),
 }
 
@@ -136,6 +147,11 @@ impl Dest {
         key
     }
 
+    /// What keys are made of, below the place.
+    pub fn template(&self) -> &[Piece] {
+        &self.template
+    }
+
     /// The key of the checkpoint of a stream. `id` is of the DIR, so that who comes after a lost disk leaves the last checkpoint
     /// before that alone, and of the process, where several write one stream.
     pub fn checkpoint_key(&self, prefix: &str, suffix: &str, id: u32) -> String {
@@ -174,6 +190,11 @@ pub fn manifest_key(key: &str) -> String {
 }
 
 impl Field {
+    /// Its name in a template.
+    pub fn name(self) -> &'static str {
+        FIELDS.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
+    }
+
     fn of(self, name: &LogName) -> String {
         match self {
             Self::Filename => name.to_string(),

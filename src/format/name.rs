@@ -22,6 +22,14 @@ const DUPLICATE: &str = "-logjam-compress-duplicate-timestamp";
 /// How many names a file may try whose own name was taken: without a number, then 01 to 24.
 pub const DUPLICATES: u8 = 25;
 
+/// The grammar of an archive's name as an expression that query engines understand (RE2), with [`GROUPS`].
+pub const EXPRESSION: &str =
+    "([^/]+)-([0-9]{4})-?([0-9]{2})-?([0-9]{2})T([0-9]{2}):?([0-9]{2})Z(?:-([^./]+))?[.](?:[^/]*[.])?(?:gz|zst|log)";
+/// The groups of [`EXPRESSION`], in their order.
+pub const GROUPS: [&str; 7] = ["prefix", "year", "month", "day", "hour", "minute", "suffix"];
+/// What stands behind the prefix of a file whose own name was taken.
+pub const DUPLICATE_EXPRESSION: &str = "-logjam-compress-duplicate-timestamp(-[0-9]{2})?$";
+
 /// A file name that follows the grammar. Ordered by stream, then by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogName {

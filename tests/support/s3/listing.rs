@@ -9,6 +9,8 @@ pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input, page: 
     let prefix = input.prefix.clone().unwrap_or_default();
     let after = input.continuation_token.clone().or(input.start_after.clone()).unwrap_or_default();
     let most = (input.max_keys.unwrap_or(1000).max(0) as usize).min(page);
+    let encoded = input.encoding_type.as_ref().is_some_and(|kind| kind.as_str() == EncodingType::URL);
+    let spelled = |text: &str| if encoded { encode(text) } else { text.to_owned() };
     let (mut contents, mut groups, mut last) = (Vec::new(), Vec::<String>::new(), String::new());
     let mut truncated = false;
     for (key, object) in all.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
@@ -29,7 +31,7 @@ pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input, page: 
         match group {
             Some(group) => groups.push(group),
             None => contents.push(s3s::dto::Object {
-                key: Some(key.clone()),
+                key: Some(spelled(key)),
                 size: Some(object.len as i64),
                 e_tag: Some(ETag::Strong(object.etag.clone())),
                 last_modified: Some(object.modified.into()),
@@ -39,7 +41,9 @@ pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input, page: 
     }
     ListObjectsV2Output {
         name: Some(input.bucket),
-        prefix: input.prefix,
+        common_prefixes: Some(groups.iter().map(|prefix| CommonPrefix { prefix: Some(spelled(prefix)) }).collect()),
+        encoding_type: input.encoding_type.clone(),
+        prefix: input.prefix.as_deref().map(spelled),
         delimiter: input.delimiter,
         max_keys: Some(most as i32),
         key_count: Some((contents.len() + groups.len()) as i32),
@@ -47,9 +51,15 @@ pub fn objects(all: &BTreeMap<String, Object>, input: ListObjectsV2Input, page: 
         continuation_token: input.continuation_token,
         next_continuation_token: truncated.then_some(last),
         contents: Some(contents),
-        common_prefixes: Some(groups.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect()),
         ..Default::default()
     }
+}
+
+/// As S3 spells a key that is asked for with `encoding-type=url`.
+fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*/".contains(&byte);
+    let spell = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(spell).collect()
 }
 
 pub fn parts(upload: &Pending, input: ListPartsInput) -> ListPartsOutput {

@@ -1,0 +1,3 @@
+//! What an operator asks for beside the work itself.
+
+pub mod ddl;
