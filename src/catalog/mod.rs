@@ -15,6 +15,7 @@ pub mod item;
 pub mod lines;
 pub mod local;
 mod merge;
+pub mod report;
 pub mod scan;
 pub mod select;
 mod stamp;

@@ -10,6 +10,7 @@ mod options;
 mod pipe;
 mod progress;
 mod reading;
+mod report;
 mod rescue;
 mod select;
 mod sentry;
@@ -58,6 +59,7 @@ enum Command {
     Grep(grep::Args),
     Verify(verify::Args),
     Keygen(keygen::Args),
+    Report(report::Args),
     Ddl(ddl::Args),
 }
 
@@ -132,6 +134,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Grep(args) => &args.read.log,
         Command::Verify(args) => &args.log,
         Command::Keygen(args) => &args.log,
+        Command::Report(args) => &args.log,
         Command::Ddl(args) => &args.log,
     };
     *log = log::start(&args.log_to, args.log_level)?;
@@ -145,6 +148,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Rescue(args) => rescue::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Cat(args) => cat::run(args),
+        Command::Report(args) => report::run(args),
         Command::Ddl(args) => ddl::run(args),
         Command::Grep(args) => {
             let (found, left) = grep::run(args)?;

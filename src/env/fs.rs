@@ -65,7 +65,7 @@ pub trait Fs: Send + Sync {
     /// Gives a file another name; [`Kind::Exists`] if the name is taken.
     fn link(&self, from: &Path, to: &Path) -> Result<()>;
     /// Moves a file to a name in one step (rename(2)): whatever file had the name loses it, and at no moment does nothing
-    /// stand there. Only for what is replaced in a store; everything else gets its final name by [`publish`].
+    /// stand there. Only for what is replaced in a store, and by [`replace_bytes`]; everything else gets its final name by [`publish`].
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Takes a name away; one that is not there is success.
     fn remove(&self, path: &Path) -> Result<()>;
@@ -166,6 +166,19 @@ pub fn publish_bytes(fs: &dyn Fs, data: &[u8], work: &Path, to: &Path) -> Result
     let done = append_all(&*file, data).and_then(|()| publish(fs, &*file, work, to));
     fs.remove(work)?;
     done
+}
+
+/// Writes a file whole in the place of whatever file has that name: under another one beside it first.
+pub fn replace_bytes(fs: &dyn Fs, data: &[u8], to: &Path) -> Result<()> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let work = dir.join(format!(".{name}.{:08x}", fastrand::u32(..)));
+    let file = fs.create(&work)?;
+    let done = append_all(&*file, data).and_then(|()| file.sync()).and_then(|()| fs.rename(&work, to));
+    if done.is_err() {
+        fs.remove(&work)?;
+    }
+    done.and_then(|()| fs.sync_dir(dir))
 }
 
 /// Opens a file, and creates it if there is none.

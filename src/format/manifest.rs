@@ -138,6 +138,12 @@ impl Manifest {
     }
 }
 
+/// Whether a manifest, as it is stored, has a signature, right or wrong.
+pub fn is_signed(data: &[u8]) -> bool {
+    // Within a text of JSON the quotes would have backslashes.
+    memchr::memmem::find(data, b"\"signature\":").is_some()
+}
+
 /// SHA-256, in hex.
 pub fn sha256(data: &[u8]) -> String {
     hex(&Sha256::digest(data))
@@ -235,6 +241,13 @@ mod tests {
     fn another_version_is_not_read() {
         let other = Manifest { version: 2, ..manifest(None) };
         assert_eq!(Manifest::parse(&other.bytes()), None);
+    }
+
+    #[test]
+    fn a_signature_is_a_field_and_no_text() {
+        assert!(is_signed(br#"{"version":1,"signature":"x"}"#));
+        let named = Manifest { host: "\"signature\":".into(), ..manifest(None) };
+        assert!(!is_signed(&named.bytes()));
     }
 
     #[test]
