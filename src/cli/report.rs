@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
-    s3: options::S3Args,
+    s3: options::S3Reach,
 }
 
 /// Runs the command.

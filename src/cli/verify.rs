@@ -62,7 +62,7 @@ pub struct Args {
     #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
-    s3: options::S3Args,
+    s3: options::S3Reach,
 }
 
 const KINDS: [Fault; 6] = [Fault::Missing, Fault::Altered, Fault::Gap, Fault::Extra, Fault::Unsigned, Fault::Late];

@@ -273,9 +273,12 @@ pub fn plain(setup: &Setup, name: &str, data: &[u8]) -> Result<Vec<u8>, String> 
     })
 }
 
+/// Archives, and their plain text or why they have none.
+type Unpacked = HashMap<Vec<u8>, Result<Vec<u8>, String>>;
+
 thread_local! {
     /// Most lives make the same few archives.
-    static UNPACKED: RefCell<HashMap<Vec<u8>, Result<Vec<u8>, String>>> = RefCell::default();
+    static UNPACKED: RefCell<Unpacked> = RefCell::default();
 }
 
 fn unpacked(name: &str, data: &[u8]) -> Result<Vec<u8>, String> {
