@@ -441,9 +441,8 @@ fn an_upload_that_expired_can_not_be_saved_and_is_named() {
     let text = lines(9 << 20, 9);
     host.feed(&text);
     host.until_parts(&running, 1);
-    running.until("the checkpoint tells of the part", || {
-        !host.checkpoints().is_empty() && checkpoint(&host).0.unfinished[0].upload.is_some()
-    });
+    let told = || !host.checkpoints().is_empty() && checkpoint(&host).0.unfinished[0].upload.is_some();
+    assert!(cli::within(LONG, told), "waited in vain until the checkpoint tells of the part:\n{}", running.said());
     destroy(&host, running);
     host.server.expire_uploads();
     rescue(&host, &[]).code_is(1).says("the upload with its first 5242880 bytes is gone").says("may have them");
