@@ -201,7 +201,9 @@ impl Rescue {
             return ready.line();
         }
         let line = match last.filter(|last| last.named == ready.previous) {
-            Some(last) => Manifest { number: last.number + 1, previous: Some(last.link), ..Manifest::clone(ready) }.bytes(),
+            Some(last) => {
+                Manifest { number: last.number + 1, previous: Some(last.link), ..Manifest::clone(ready) }.bytes()
+            }
             None => ready.line(),
         };
         self.signer.as_ref().map_or_else(|| line.clone(), |signer| signer.sign_line(&line))

@@ -82,11 +82,15 @@ impl Host<'_> {
     /// A life that archives what is there, and `text`.
     #[track_caller]
     fn once(&self, text: &[u8]) -> Ended {
+        self.life(text).code_is(0)
+    }
+
+    fn life(&self, text: &[u8]) -> Ended {
         let input = tempfile::NamedTempFile::new().unwrap();
         fs::write(input.path(), text).unwrap();
         let mut command = self.pipe(&["--once"]);
         command.stdin(fs::File::open(input.path()).unwrap());
-        Running::start(command).end_within(LONG).code_is(0)
+        Running::start(command).end_within(LONG)
     }
 
     /// A life that is stopped once a checkpoint tells of `text`.
@@ -143,7 +147,8 @@ impl Made {
         let (running, writer) = one.stopped(&first);
         // Meanwhile the chain goes on: what the checkpoint tells of is a fork.
         one.left_behind([made.hour(-2)]);
-        one.once(b"");
+        // What the stopped one has open is left undone.
+        one.life(b"").code_is(1);
         running.kill_group();
         drop(writer);
         let mut command = cli::logjam(["rescue", &format!("s3://{BUCKET}/{TEMPLATE}"), "--older-than=0s"]);
