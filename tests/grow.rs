@@ -310,7 +310,9 @@ fn once_ends_well_only_when_what_another_process_had_open_is_stored_as_well() {
         drop(writer);
         other += 1;
         running.until("it waits", || running.count("another process has it open; ") > 0);
-        killed.map(Running::kill_group);
+        if let Some(running) = killed {
+            running.kill_group();
+        }
         running.end_within(LONG)
     };
     let said = once(None).code_is(1).says("another process has it open").said;

@@ -439,6 +439,8 @@ fn two_processes_on_one_directory_and_stream_take_separate_names() {
         one.write(&format!("one {n}\n"));
         two.write(&format!("two {n}\n"));
     }
+    // At its end each waits for the hour of the other.
+    (one.writer, two.writer) = (None, None);
     one.end();
     two.end();
     let stored = place.stored();

@@ -159,7 +159,12 @@ async fn stands(
 /// Takes a manifest into its chain: its stream.
 fn link(dest: &Dest, state: &mut State<'_>, told: &Told, manifest: &Manifest) -> StreamName {
     let Told { entry, sha256, .. } = told;
-    state.unmet.remove(sha256);
+    if let Some(head) = state.unmet.remove(sha256)
+        && head.key != entry.key
+    {
+        let detail = format!("it was at {} when its chain was last checked", head.key);
+        state.find(Fault::Altered, Some(manifest.start), &entry.key, detail);
+    }
     if entry.modified >= state.young_since && state.young.len() < MOST_YOUNG {
         state.young.insert(sha256.clone());
     }

@@ -162,8 +162,8 @@ impl Made {
         two.once(b"");
         made.take(&server);
         let manifests = made.objects.iter().filter(|(key, _)| is_manifest(key));
-        assert_eq!(manifests.count(), 12, "{:?}", made.objects.keys());
-        assert_eq!(made.objects.len(), 23, "{:?}", made.objects.keys());
+        assert_eq!(manifests.count(), 13, "{:?}", made.objects.keys());
+        assert_eq!(made.objects.len(), 24, "{:?}", made.objects.keys());
         made
     }
 
