@@ -326,12 +326,16 @@ fn memory_stays_small_whatever_the_size_of_the_hour() {
     assert!(within(Duration::from_secs(60), stored), "{}", life.running.said());
     let pid = std::fs::read_to_string(host.spool.beside("pid")).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let kib = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    // Without the code, of which a build for tests has more than the real one: 10 MiB of the 32 that `benches/run` grants that.
+    let peak = kib("VmHWM:") - kib("RssFile:");
     let object = host.objects().pop_first().unwrap().1;
-    println!("peak RSS {peak} with an object of {} bytes in {} parts", object.len, object.parts);
+    println!("peak of {peak} KiB with an object of {} bytes in {} parts", object.len, object.parts);
     assert!(object.parts > 20 && object.len > 190 << 20);
-    let peak: u64 = peak.trim_end_matches(" kB").parse().unwrap();
-    assert!(peak < 32 << 10, "peak RSS {peak} KiB");
+    assert!(peak < 22 << 10, "peak of {peak} KiB");
     life.end();
 }
 
