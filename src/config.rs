@@ -126,7 +126,8 @@ pub fn when(text: &str) -> std::result::Result<When, String> {
         let ago = duration(ago).map_err(|e| format!("{e}, with a `-` before it"))?;
         return TimeDelta::from_std(ago).map(When::Ago).map_err(|e| e.to_string());
     }
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+    let offset = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M%:z"));
+    if let Ok(at) = offset {
         return Ok(When::At(at.to_utc()));
     }
     let plain = text.strip_suffix('Z').unwrap_or(text).replace(' ', "T");
@@ -242,6 +243,7 @@ mod tests {
             ("2026-11-22T15:04Z", "2026-11-22T15:04:00+00:00"),
             ("20261122T1504Z", "2026-11-22T15:04:00+00:00"),
             ("2026-11-22T15:04:05+01:00", "2026-11-22T14:04:05+00:00"),
+            ("2026-11-22T15:04+01:00", "2026-11-22T14:04:00+00:00"),
         ] {
             assert_eq!(at(text).as_deref(), Ok(expected), "{text}");
         }

@@ -148,9 +148,9 @@ fn cat_gives_the_lines_of_some_time_and_streams_in_the_order_of_their_keys() {
             all
         );
         found = cat(&["--from=2026-11-22T05:00", "--to=2026-11-22T06:00", "--prefix=app"]);
-        assert_eq!(names(&found), [NAMES[1], NAMES[3], NAMES[2], NAMES[5]]);
+        assert_eq!(names(&found), [NAMES[1], NAMES[2], NAMES[3], NAMES[5]]);
         found = cat(&["--from=2026-11-22T05:30", "--to=2026-11-22T05:45", "--suffix=web-*"]);
-        assert_eq!(names(&found), [NAMES[3], NAMES[2], NAMES[5], NAMES[8]]);
+        assert_eq!(names(&found), [NAMES[2], NAMES[3], NAMES[5], NAMES[8]]);
         found = cat(&["--prefix=nginx"]);
         assert_eq!(names(&found), [NAMES[8]]);
         found = cat(&["--from=2026-11-23", "--suffix=web-1"]);

@@ -153,9 +153,11 @@ fn an_archive_of_an_older_version_is_extra() {
 }
 
 #[test]
-fn nothing_at_all_is_clean_but_late() {
+fn nothing_at_all_is_missing_and_late() {
     let place = Place::bucket(&Objects::new());
-    clean(place.verify(&[])).says("0 streams");
+    finds(place.verify(&[]), "MISSING", "nothing is there");
+    let place = Place::directory(&Objects::new());
+    finds(place.verify(&["--prefix=typo"]), "MISSING", "nothing is there");
     finds(place.verify(&["--max-age=90m"]), "LATE", "nothing is there");
 }
 

@@ -39,20 +39,25 @@ impl Write for Plain {
 }
 
 /// Reads an object and compares it with what its manifest tells: its size, and what is wrong with it. `Ok(None)`: nothing stands there.
-pub(super) async fn check(store: &dyn Store, key: &str, summary: &Summary) -> Result<Option<(u64, Vec<String>)>> {
+pub(super) async fn check(
+    store: &dyn Store,
+    key: &str,
+    name: &str,
+    summary: &Summary,
+) -> Result<Option<(u64, Vec<String>)>> {
     let Some((_, mut content)) = store.fetch(key).await? else { return Ok(None) };
-    let held = read(&mut *content, key).await?;
+    let held = read(&mut *content, name).await?;
     Ok(Some((held.bytes, compare(&held, summary))))
 }
 
-async fn read(content: &mut dyn Content, key: &str) -> Result<Held> {
-    if key.ends_with(GZIP) {
+async fn read(content: &mut dyn Content, name: &str) -> Result<Held> {
+    if name.ends_with(GZIP) {
         let mut decoder = flate2::write::MultiGzDecoder::new(Plain::default());
         let (bytes, sha256, whole) = pour(content, &mut decoder).await?;
         let plain = if whole { decoder.finish().ok() } else { None };
         return Ok(Held { bytes, sha256, plain });
     }
-    if key.ends_with(ZSTD)
+    if name.ends_with(ZSTD)
         && let Ok(mut decoder) = zstd::stream::write::Decoder::new(Plain::default())
     {
         let (bytes, sha256, whole) = pour(content, &mut decoder).await?;

@@ -208,9 +208,10 @@ async fn untold(
 /// Reads objects whole, several at a time.
 async fn read_all(manifests: &[&Manifest], verify: &Verify<'_>, state: &mut State<'_>) -> Result<()> {
     let check = |manifest: &&Manifest| {
-        let (store, key, summary) = (verify.store, manifest.key.clone(), manifest.summary.clone());
+        let (store, key, name) = (verify.store, manifest.key.clone(), manifest.name.clone());
+        let summary = manifest.summary.clone();
         let start = manifest.start;
-        async move { content::check(store, &key, &summary).await.map(|checked| (key, start, checked)) }
+        async move { content::check(store, &key, &name, &summary).await.map(|checked| (key, start, checked)) }
     };
     let mut checks = stream::iter(manifests.iter().map(check)).buffered(AT_ONCE);
     while let Some(checked) = checks.next().await {

@@ -31,6 +31,8 @@ pub struct Find<'a> {
     /// Objects that began before the range: of each stream only the last one can reach into it.
     held: Vec<Entry>,
     ready: VecDeque<Item>,
+    /// Further files of one stream and period: their keys come before that of the first one.
+    further: Vec<Item>,
     local: Vec<Local>,
     /// The keys of recent objects that were found.
     seen: HashSet<String>,
@@ -73,6 +75,7 @@ impl<'a> Find<'a> {
             now,
             held: Vec::new(),
             ready: VecDeque::new(),
+            further: Vec::new(),
             local,
             seen: HashSet::new(),
             unfinished: Vec::new(),
@@ -90,6 +93,7 @@ impl<'a> Find<'a> {
                 (_, Some(entry)) => self.found(entry),
                 (Stage::Objects, None) => {
                     self.let_go();
+                    self.ready.extend(self.further.drain(..));
                     self.stage = Stage::Meanwhile;
                     if self.checkpoints {
                         self.unfinished = unfinished::all(&**self.store, self.dest, self.selection).await?;
@@ -99,6 +103,7 @@ impl<'a> Find<'a> {
                 }
                 (Stage::Meanwhile, None) => {
                     self.let_go();
+                    self.ready.extend(self.further.drain(..));
                     self.stage = Stage::Rest;
                     self.rest().await?;
                 }
@@ -122,7 +127,23 @@ impl<'a> Find<'a> {
             return;
         }
         self.let_go();
-        self.ready.extend(item(self.dest, &entry));
+        self.put(item(self.dest, &entry));
+    }
+
+    /// Puts an item where it belongs: the first file of a period before the further ones.
+    fn put(&mut self, item: Option<Item>) {
+        let Some(item) = item else { return };
+        let period =
+            |item: &Item| (item.name.prefix().to_owned(), item.name.suffix().map(str::to_owned), item.name.stamp());
+        if self.further.last().is_some_and(|last| period(last) != period(&item)) {
+            self.ready.extend(self.further.drain(..));
+        }
+        if token(&item).is_empty() {
+            self.ready.push_back(item);
+            self.ready.extend(self.further.drain(..));
+        } else {
+            self.further.push(item);
+        }
     }
 
     /// Of what began before the range, what a later one of its stream has not ended by then.
@@ -140,7 +161,8 @@ impl<'a> Find<'a> {
         });
         let reaches =
             |entry: &&Entry| start(entry) >= from || last.get(&stream(entry)).is_none_or(|last| start(entry) >= *last);
-        self.ready.extend(held.iter().filter(reaches).filter_map(|entry| item(self.dest, entry)));
+        let all: Vec<_> = held.iter().filter(reaches).map(|entry| item(self.dest, entry)).collect();
+        all.into_iter().for_each(|item| self.put(item));
     }
 
     /// What is not archived yet.
@@ -165,10 +187,19 @@ impl<'a> Find<'a> {
                 None => local.push(Local { keys: vec![key.clone()], item: found.item }),
             }
         }
-        local.sort_by(|a, b| a.item.name.cmp(&b.item.name));
+        let order = |local: &Local| {
+            let (name, token) = (&local.item.name, token(&local.item).to_owned());
+            (name.prefix().to_owned(), name.stamp(), name.suffix().map(str::to_owned), token)
+        };
+        local.sort_by_cached_key(order);
         self.ready.extend(local.into_iter().map(|local| local.item));
         Ok(())
     }
+}
+
+/// What tells a further file of a period from the first one, and orders them; empty for that.
+fn token(item: &Item) -> &str {
+    item.name.token().unwrap_or_default()
 }
 
 fn item(dest: &Dest, entry: &Entry) -> Option<Item> {

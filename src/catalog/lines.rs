@@ -1,7 +1,6 @@
 //! The lines of what is read, block by block, on a thread of their own.
 
 use super::item::Item;
-use crate::env::plain::fill;
 use crate::env::store::Store;
 use crate::error::{Error, Kind, Result};
 use std::io::Read;
@@ -61,11 +60,9 @@ fn pass(item: &Item, plain: &mut dyn Read, mut filter: Box<dyn Filter>, out: &Se
     let (mut buffer, mut held) = (Vec::new(), 0);
     loop {
         buffer.resize(held + BLOCK, 0);
-        let (got, broken) = match fill(plain, &mut buffer[held..]) {
-            Ok(got) => (got, None),
-            Err(e) => (0, Some(failed(item, &e))),
-        };
-        let is_last = got == 0;
+        let (got, broken) = fill(plain, &mut buffer[held..]);
+        let broken = broken.map(|e| failed(item, &e));
+        let is_last = got == 0 || broken.is_some();
         let end = held + got;
         let whole = memchr::memrchr(b'\n', &buffer[held..end]).map(|at| held + at + 1);
         let whole = match whole {
@@ -93,6 +90,20 @@ fn pass(item: &Item, plain: &mut dyn Read, mut filter: Box<dyn Filter>, out: &Se
         buffer.copy_within(whole..end, 0);
         held = end - whole;
     }
+}
+
+/// Reads until the buffer is full or nothing comes any more: how much, and why not, if it was not the end.
+fn fill(plain: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<std::io::Error>) {
+    let mut got = 0;
+    while got < buffer.len() {
+        match plain.read(&mut buffer[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return (got, Some(e)),
+        }
+    }
+    (got, None)
 }
 
 /// What the far end said, or that the content is damaged.

@@ -138,6 +138,9 @@ impl Verify<'_> {
         }
         day.settle(self, &mut state).await?;
         self.end(&mut state).await?;
+        if state.outcome.manifests + state.outcome.objects == 0 {
+            state.find(Fault::Missing, None, &self.dest.url(""), "nothing is there that was asked for");
+        }
         state.outcome.streams = state.streams.len();
         Ok(state.outcome)
     }

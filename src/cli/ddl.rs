@@ -1,12 +1,12 @@
 //! `logjam ddl`.
 
 use super::options;
+use super::reading::say;
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::ops::ddl::{self, Engine, Wish};
 use crate::pipeline::Left;
 use clap::ValueEnum;
-use std::io::Write;
 
 /// Print the statement by which a query engine reads the archive
 ///
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<Left> {
     };
     let text = ddl::statement(engine, &wish)?;
     // A closed pipe is no reason to complain.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say(text.trim_end())?;
     Ok(Left(Vec::new()))
 }
 

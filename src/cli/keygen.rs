@@ -1,10 +1,10 @@
 //! `logjam keygen`.
 
 use super::options;
+use super::reading::say;
 use crate::env::keys;
 use crate::error::Result;
 use crate::pipeline::Left;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Make a pair of keys for signed manifests
@@ -25,11 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Left> {
     let (signer, public) = keys::create_pair(&args.file)?;
     let fingerprint = signer.public().fingerprint();
-    let _ = writeln!(
-        std::io::stdout(),
-        "{fingerprint}: the secret key is {}, the public one {}",
-        args.file.display(),
-        public.display()
-    );
+    let (secret, public) = (args.file.display(), public.display());
+    say(&format!("{fingerprint}: the secret key is {secret}, the public one {public}"))?;
     Ok(Left::default())
 }

@@ -48,7 +48,9 @@ fn line(item: &Item, json: bool) -> String {
         Place::Unfinished { .. } => "checkpoint",
     };
     if !json {
-        return format!("{start} {:>12}  {}", item.len, item.shown);
+        // A name is what somebody has given: it is not to move the cursor.
+        let shown = item.shown.replace(|c: char| c.is_control(), "\u{fffd}");
+        return format!("{start} {:>12}  {shown}", item.len);
     }
     let (prefix, suffix) = (item.name.prefix(), item.name.suffix());
     let line = Line { start, prefix, suffix, bytes: item.len, state, url: &item.shown };

@@ -1,16 +1,16 @@
 //! `logjam report`.
 
 use super::options;
+use super::reading::say;
 use super::select::SelectArgs;
 use crate::catalog::report::{Archive, page};
 use crate::catalog::scan::{Scan, Want};
 use crate::env::Env;
-use crate::env::fs::replace_bytes;
+use crate::env::fs::{EntryKind, replace_bytes};
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::pipeline::Left;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Show the archive on one page
@@ -38,6 +38,14 @@ pub fn run(args: &Args) -> Result<Left> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
     let store = args.s3.store(&env, &dest)?;
+    // What is replaced is a file: a device or a link would be lost.
+    let other = env.fs.stat(&args.html)?.is_some_and(|entry| entry.kind != EntryKind::File);
+    if args.html != Path::new("-") && other {
+        let cause = "something else than a file stands there";
+        return Err(
+            Error::usage(format!("--html={}", args.html.display()), cause).mend("`--html=-` is standard output")
+        );
+    }
     let now = env.clock.now();
     let selection = args.select.selection(now)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -49,13 +57,10 @@ pub fn run(args: &Args) -> Result<Left> {
     let archive = archive?;
     let page = page(&archive, &args.dest, now, selection.from);
     if args.html == Path::new("-") {
-        // A closed pipe is no reason to complain.
-        let _ = std::io::stdout().write_all(page.as_bytes());
-        return Ok(Left(Vec::new()));
+        return say(page.trim_end()).map(|_| Left(Vec::new()));
     }
     replace_bytes(&*env.fs, page.as_bytes(), &args.html)?;
-    let _ = writeln!(std::io::stdout(), "{}", args.html.display());
-    Ok(Left(Vec::new()))
+    say(&args.html.display().to_string()).map(|_| Left(Vec::new()))
 }
 
 /// How far it is, where messages go to a terminal.

@@ -1,6 +1,7 @@
 //! `logjam verify`.
 
 use super::options;
+use super::reading::say;
 use super::select::SelectArgs;
 use crate::catalog::finding::{Fault, Finding};
 use crate::catalog::fresh::{FORGOTTEN, Fresh};
@@ -12,9 +13,8 @@ use crate::error::{Error, Kind, Result};
 use crate::format::heads::{self, Head};
 use crate::format::key::Dest;
 use crate::format::sign::PublicKey;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,18 +81,25 @@ pub fn run(args: &Args) -> Result<bool> {
     let keys = public_keys(&args.public_key)?;
     let known = args.heads.as_deref().map(|path| read_heads(&env, path, &args.dest)).transpose()?;
     let mut counts: BTreeMap<Fault, u64> = BTreeMap::new();
+    let (mut ignored, mut said) = (0_u64, Ok(true));
     let mut say = |finding: Finding| {
-        if !args.ignore.contains(&finding.kind) {
-            *counts.entry(finding.kind).or_default() += 1;
-            print(&finding, args.json);
+        if args.ignore.contains(&finding.kind) {
+            ignored += 1;
+            return;
+        }
+        *counts.entry(finding.kind).or_default() += 1;
+        if matches!(said, Ok(true)) {
+            said = print(&finding, args.json);
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::io("start", "the check", &e))?;
     let outcome = match args.max_age {
         Some(age) => {
-            selection.from.get_or_insert(env.clock.now() - FORGOTTEN);
             let max_age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+            let since = FORGOTTEN.max(max_age.checked_mul(2).unwrap_or(TimeDelta::MAX));
+            let since = env.clock.now().checked_sub_signed(since).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            selection.from.get_or_insert(since);
             let fresh = Fresh { env: &env, store: &*store, dest: &dest, selection: &selection, keys: &keys, max_age };
             runtime.block_on(fresh.run(&mut say))?
         }
@@ -104,12 +111,15 @@ pub fn run(args: &Args) -> Result<bool> {
         }
     };
     let clean = counts.is_empty();
-    if let Some(path) = args.heads.as_deref().filter(|_| clean)
+    // Nor when something was found that is not to be said: what is gone would be forgotten.
+    if let Some(path) = args.heads.as_deref().filter(|_| clean && ignored == 0)
         && known.as_ref() != Some(&outcome.heads)
     {
         write_heads(&env, path, &heads::write(&args.dest, &outcome.heads))?;
     }
-    summary(args, &outcome, &counts);
+    if said? {
+        summary(args, &outcome, &counts)?;
+    }
     Ok(clean)
 }
 
@@ -144,14 +154,13 @@ fn write_heads(env: &Env, path: &Path, data: &[u8]) -> Result<()> {
     env.fs.sync_dir(dir.unwrap_or(Path::new(".")))
 }
 
-/// A closed pipe is no reason to stop: the exit status tells as well.
-fn print(finding: &Finding, json: bool) {
-    let line = if json { serde_json::to_string(finding).unwrap_or_default() } else { finding.to_string() };
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Whether somebody still reads it. A closed pipe is no reason to stop: the exit status tells as well.
+fn print(finding: &Finding, json: bool) -> Result<bool> {
+    say(&if json { serde_json::to_string(finding).unwrap_or_default() } else { finding.to_string() })
 }
 
 /// The summary is no finding: as text it goes where the program's messages go.
-fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) {
+fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) -> Result<()> {
     if args.json {
         let findings: BTreeMap<&str, u64> = counts.iter().map(|(kind, count)| (kind.word(), *count)).collect();
         let summary = serde_json::json!({ "summary": {
@@ -161,8 +170,7 @@ fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) {
             "bytes_read": outcome.bytes,
             "findings": findings,
         }});
-        let _ = writeln!(std::io::stdout(), "{summary}");
-        return;
+        return say(&summary.to_string()).map(|_| ());
     }
     let read = if args.deep { format!(" ({} bytes of them read)", outcome.bytes) } else { String::new() };
     let seen =
@@ -170,4 +178,5 @@ fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) {
     let found: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {}", kind.word())).collect();
     let found = if found.is_empty() { "nothing found".to_owned() } else { found.join(", ") };
     tracing::info!("{seen}: {found}");
+    Ok(())
 }

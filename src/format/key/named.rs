@@ -30,28 +30,30 @@ impl Dest {
     }
 
     fn of_object(&self, key: &str) -> Option<LogName> {
-        solve(&self.template, key, None).filter(|name| self.key(name) == key)
+        solve(&self.template, key, None, &|name| self.key(name) == key)
     }
 }
 
 /// Finds the name that makes `rest` of the pieces.
-fn solve(pieces: &[Piece], rest: &str, name: Option<&LogName>) -> Option<LogName> {
+fn solve(pieces: &[Piece], rest: &str, name: Option<&LogName>, fits: &dyn Fn(&LogName) -> bool) -> Option<LogName> {
     let Some((piece, pieces)) = pieces.split_first() else {
-        return name.filter(|_| rest.is_empty()).cloned();
+        return name.filter(|name| rest.is_empty() && fits(name)).cloned();
     };
     match (piece, name) {
-        (Piece::Text(text), _) => solve(pieces, rest.strip_prefix(text.as_str())?, name),
-        (Piece::Field(field), Some(name)) => solve(pieces, rest.strip_prefix(field.of(name).as_str())?, Some(name)),
+        (Piece::Text(text), _) => solve(pieces, rest.strip_prefix(text.as_str())?, name, fits),
+        (Piece::Field(field), Some(name)) => {
+            solve(pieces, rest.strip_prefix(field.of(name).as_str())?, Some(name), fits)
+        }
         (Piece::Field(field), None) if BY_SIZE.contains(field) => {
             let digits = if *field == Field::Year { 4 } else { 2 };
             let own = rest.get(..digits)?;
-            own.bytes().all(|byte| byte.is_ascii_digit()).then(|| solve(pieces, &rest[digits..], None))?
+            own.bytes().all(|byte| byte.is_ascii_digit()).then(|| solve(pieces, &rest[digits..], None, fits))?
         }
         (Piece::Field(field), None) => ends(pieces, rest).find_map(|end| {
             let (own, rest) = rest.split_at(end);
             match field {
-                Field::Filename => solve(pieces, rest, Some(&LogName::parse(own)?)),
-                _ => solve(pieces, rest, None),
+                Field::Filename => solve(pieces, rest, Some(&LogName::parse(own)?), fits),
+                _ => solve(pieces, rest, None, fits),
             }
         }),
     }
@@ -73,7 +75,7 @@ pub(super) mod tests {
     use super::super::manifest_key;
     use super::*;
 
-    pub const TEMPLATES: [&str; 9] = [
+    pub const TEMPLATES: [&str; 11] = [
         "{prefix}/{year}/{month}/{day}/{filename}",
         "a/{prefix}/{year}/{month}/{day}/{hour}{minute}/{suffix}/{filename}",
         "{prefix}/{suffix}/year={year}/month={month}/day={day}/{filename}",
@@ -83,6 +85,8 @@ pub(super) mod tests {
         "{prefix}{year}{month}{day}{filename}",
         "x/{filename}/{prefix}/{year}/{month}/{day}/y",
         "{prefix}/{year}-{month}-{day}T{hour}-{filename}",
+        "{prefix}/{year}/{month}/{day}/{suffix}-{filename}",
+        "{year}/{month}/{day}/{suffix}{filename}/{prefix}",
     ];
 
     pub fn dest(template: &str) -> Dest {

@@ -365,7 +365,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(searches, 9 * 25 * 6 * 2);
+        assert_eq!(searches, 11 * 25 * 6 * 2);
     }
 
     #[test]
