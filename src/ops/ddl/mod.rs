@@ -1,6 +1,6 @@
 //! Statements by which a query engine reads the archive as it lies: a table or a view with one row for each line.
 //!
-//! Athena and Trino compute where the objects lie ([`partitions`]); DuckDB and ClickHouse list them ([`files`]).
+//! Athena and Trino compute where the objects lie (`partitions`); DuckDB and ClickHouse list them (`files`).
 
 mod athena;
 mod clickhouse;
