@@ -551,6 +551,8 @@ fn kills_all_through_an_upload_leave_one_whole_object_and_no_open_upload() {
         std::thread::sleep(Duration::from_millis(pause));
         running.kill();
     }
+    // What a dead process was about to write down goes when it is 5 min old.
+    site.spool.age_drafts(Duration::from_secs(301));
     run(site.upload(&["--once", "--part-size=5MiB"])).code_is(0);
     assert!(site.data(KEY) == content);
     assert_eq!(site.server.keys("logs"), [KEY]);
