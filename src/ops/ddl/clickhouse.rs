@@ -22,12 +22,6 @@ pub fn statement(wish: &Wish) -> Result<String> {
     let source = match &wish.dest.place {
         Place::S3(bucket) => format!("s3({}", quoted(&format!("{}{keys}", address(wish, bucket)?))),
         Place::Directory(dir) => {
-            if let Some(option) = [("--endpoint-url", wish.endpoint_url), ("--region", wish.region)]
-                .iter()
-                .find_map(|(option, given)| given.map(|_| option))
-            {
-                return Err(Error::usage(option, "goes with an s3:// DEST only"));
-            }
             format!("file({}", quoted(&format!("{}/{keys}", GLOB.text(dir.trim_end_matches('/')))))
         }
     };

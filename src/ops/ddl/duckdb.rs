@@ -41,7 +41,7 @@ pub fn statement(wish: &Wish) -> Result<String> {
     };
     let parts = [Field::Year, Field::Month, Field::Day, Field::Hour].map(part).join(", ");
     let (own, types) = partitioning(&partitions);
-    let access = access(wish)?;
+    let access = access(wish);
     Ok(format!(
         "{access}\
 -- A line with a carriage return, or that is no UTF-8, stops a query: DuckDB has no way to read it.
@@ -80,14 +80,8 @@ fn partitioning(partitions: &[Field]) -> (String, String) {
 }
 
 /// How a bucket is reached. No key is printed: the chain looks in the usual places.
-fn access(wish: &Wish) -> Result<String> {
-    let Place::S3(bucket) = &wish.dest.place else {
-        let given = [("--endpoint-url", wish.endpoint_url.is_some()), ("--region", wish.region.is_some())];
-        return match given.iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
-            None => Ok(String::new()),
-        };
-    };
+fn access(wish: &Wish) -> String {
+    let Place::S3(bucket) = &wish.dest.place else { return String::new() };
     let mut settings = format!("TYPE s3, PROVIDER credential_chain, SCOPE {}", quoted(&format!("s3://{bucket}")));
     if let Some(region) = wish.region {
         settings.push_str(&format!(", REGION {}", quoted(region)));
@@ -100,8 +94,8 @@ fn access(wish: &Wish) -> Result<String> {
         let host = quoted(host.trim_end_matches('/'));
         settings.push_str(&format!(", ENDPOINT {host}, URL_STYLE 'path', USE_SSL {secure}"));
     }
-    Ok(format!(
+    format!(
         "INSTALL httpfs;\nLOAD httpfs;\nINSTALL aws;\nLOAD aws;\nCREATE OR REPLACE SECRET {name} ({settings});\n",
         name = wish.table.replace('.', "_")
-    ))
+    )
 }

@@ -10,7 +10,7 @@ mod partitions;
 mod trino;
 
 use crate::error::{Error, Result};
-use crate::format::key::{Dest, Field, Piece};
+use crate::format::key::{Dest, Field, Piece, Place};
 
 /// A query engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +50,29 @@ pub struct Wish<'a> {
 pub fn statement(engine: Engine, wish: &Wish) -> Result<String> {
     check_table(wish.table)?;
     check_ending(wish.dest)?;
+    refuse_without_bucket(wish)?;
     match engine {
         Engine::Athena => athena::statement(wish),
         Engine::Trino => trino::statement(wish),
-        Engine::Duckdb => duckdb::statement(wish),
-        Engine::Clickhouse => clickhouse::statement(wish),
+        Engine::Duckdb => check_apart(wish.dest).and_then(|()| duckdb::statement(wish)),
+        Engine::Clickhouse => check_apart(wish.dest).and_then(|()| clickhouse::statement(wish)),
+    }
+}
+
+/// Where in a key the file name begins is told by a pattern. It can't be where something of any length stands before it in the same
+/// part, unless a time stands between them, with signs around it.
+fn check_apart(dest: &Dest) -> Result<()> {
+    let ends_part = |piece: &Piece| matches!(piece, Piece::Text(text) if text.contains('/'));
+    let any_length = |piece: &Piece| matches!(piece, Piece::Field(Field::Prefix | Field::Suffix));
+    let before = dest.template().split_last().map_or(&[][..], |(_, before)| before);
+    let part = before.iter().rposition(ends_part).map_or(before, |at| &before[at..]);
+    let Some(last) = part.iter().rposition(any_length) else { return Ok(()) };
+    match &part[last + 1..] {
+        [Piece::Text(_), times @ .., Piece::Text(_)] if times.iter().any(|piece| matches!(piece, Piece::Field(_))) => {
+            Ok(())
+        }
+        _ => Err(Error::usage("--dest", "nothing in its keys tells where {filename} begins")
+            .mend("a template that can be read has {filename} in a part of its own")),
     }
 }
 
@@ -80,6 +98,15 @@ fn check_ending(dest: &Dest) -> Result<()> {
             "query engines tell the compression by how a key ends, and these keys do not end with the file name",
         )
         .mend("a template that they can read ends with {filename}")),
+    }
+}
+
+/// What only a bucket has is refused for a directory.
+fn refuse_without_bucket(wish: &Wish) -> Result<()> {
+    let given = [("--endpoint-url", wish.endpoint_url.is_some()), ("--region", wish.region.is_some())];
+    match given.iter().find(|(_, given)| *given && !matches!(wish.dest.place, Place::S3(_))) {
+        Some((option, _)) => Err(Error::usage(option, "goes with an s3:// DEST only")),
+        None => Ok(()),
     }
 }
 
@@ -153,6 +180,14 @@ mod tests {
     fn an_option_that_an_engine_has_no_use_for_is_refused() {
         let text = refusal(Engine::Athena, GOOD, |wish| wish.region = Some("eu-west-1"));
         assert_eq!(text, "--region: athena has no use for it; leave it out");
+        for engine in [Engine::Duckdb, Engine::Clickhouse] {
+            for template in
+                ["{suffix}-{filename}", "{prefix}{filename}", "{prefix}-{hour}{filename}", "{suffix}-{filename}"]
+            {
+                let dest = format!("s3://logs/{{prefix}}/{{year}}/{{month}}/{{day}}/{template}");
+                assert!(refusal(engine, &dest, |_| ()).contains("where {filename} begins"), "{template}");
+            }
+        }
         assert!(refusal(Engine::Trino, GOOD, |wish| wish.endpoint_url = Some("http://h")).contains("--endpoint-url"));
         assert!(refusal(Engine::Duckdb, GOOD, |wish| wish.years = Some((2020, 2030))).contains("--years"));
         assert!(refusal(Engine::Clickhouse, GOOD, |wish| wish.years = Some((2020, 2030))).contains("--years"));
