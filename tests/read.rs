@@ -262,7 +262,8 @@ fn what_can_not_be_read_is_named_and_the_rest_is_read() {
     let (out, said, code) = far.read(&["cat"], &["--prefix=app", "--to=2026-11-22T06:00"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains(key) && said.contains("can't be read") && said.lines().count() == 1, "{said}");
-    for name in [NAMES[0], NAMES[2], NAMES[3], NAMES[5]] {
+    // Also of the damaged one, what can be unpacked.
+    for name in [NAMES[0], NAMES[1], NAMES[2], NAMES[3], NAMES[5]] {
         assert!(out.contains(&format!("{name} two\n")), "{name}: {out}");
     }
     let (_, _, code) = far.read(&["grep", "two"], &["--prefix=app"]);
@@ -402,10 +403,18 @@ fn without_dir_the_checkpoint_tells_of_the_hour_that_is_not_over() {
         read(command)
     };
     running.until("a checkpoint has the lines", || cat(&[]).0 == "0 line\n1 line\n");
-    let mut command = logjam(["ls", growing::DEST, "--json"]);
-    command.envs(host.server.environment());
-    let (out, _, _) = read(command);
-    assert!(out.contains(r#""state":"checkpoint""#), "{out}");
+    let ls = |options: &[&str]| {
+        let mut command = logjam(["ls", growing::DEST].iter().chain(options));
+        command.envs(host.server.environment());
+        read(command).0
+    };
+    let line: serde_json::Value = serde_json::from_str(&ls(&["--json"])).unwrap();
+    assert_eq!(line["state"], "checkpoint");
+    assert!(
+        line["url"].as_str().is_some_and(|url| url.starts_with("s3://logs/") && url.ends_with(".log.gz")),
+        "{line}"
+    );
+    assert!(ls(&[]).contains(".log.gz (so far, in .logjam/checkpoint/syslog/host."), "{}", ls(&[]));
     assert_eq!(cat(&["--prefix=other"]).0, "");
     assert_eq!(cat(&["--to=-30d"]).0, "");
 
@@ -421,6 +430,88 @@ fn without_dir_the_checkpoint_tells_of_the_hour_that_is_not_over() {
     });
     host.end_input();
     running.end_within(LONG).code_is(0);
+}
+
+#[test]
+fn several_objects_are_fetched_at_a_time_and_come_out_in_order() {
+    let far = Far::bucket();
+    let text = |hour: usize| String::from_utf8(lines(2 << 20, hour as u64)).unwrap();
+    let all: Vec<_> = (0..6).map(|hour| (format!("app-20261122T0{hour}00Z-h.log.gz"), text(hour))).collect();
+    far.store(&all.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>());
+    let server = far.server.as_ref().unwrap();
+    server.clear_requests();
+    let mut child = far.command(["cat", &far.dest()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    // Nobody takes more than the first byte: no object can be at its end, and others are fetched all the same.
+    let mut first = [0];
+    out.read_exact(&mut first).unwrap();
+    let fetched = |seen: &[Seen]| seen.iter().filter(|seen| seen.key.ends_with(".log.gz")).count();
+    assert!(server.wait_until(LONG, |seen| fetched(seen) == 4), "{:?}", server.requests());
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success());
+    let expected: String = all.iter().map(|(_, text)| text.as_str()).collect();
+    assert!([&first[..], &rest].concat() == expected.as_bytes(), "in order");
+    assert_eq!(fetched(&server.requests()), 6);
+}
+
+#[test]
+fn a_progress_bar_moves_on_a_terminal_while_it_lasts_and_goes_to_no_file() {
+    let far = Far::bucket();
+    let text = String::from_utf8(lines(3 << 20, 7)).unwrap();
+    far.store(&[("app-20261122T0400Z-h.log.gz", &text)]);
+    let server = far.server.as_ref().unwrap();
+    let asked = AtomicUsize::new(0);
+    // The second half does not come.
+    server.set_fault(move |seen: &Seen| match seen.key.ends_with(".gz") {
+        true if asked.fetch_add(1, Ordering::SeqCst) == 0 => Fault::CutBody(1 << 20),
+        true => Fault::Stall,
+        false => Fault::None,
+    });
+    let (out, screen) = (far.spool.beside("out"), far.spool.beside("screen"));
+    // `script` gives it a terminal.
+    let line = format!("'{}' cat '{}' >'{}'", env!("CARGO_BIN_EXE_logjam"), far.dest(), out.display());
+    let mut command = cli::clean("script");
+    command.args(["-qefc", &line]).arg(&screen).envs(server.environment()).env("TERM", "xterm");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let shown = || String::from_utf8_lossy(&std::fs::read(&screen).unwrap_or_default()).into_owned();
+    // A MiB came, of what the listing says there is.
+    let len = server.object("logs", "app/2026/11/22/app-20261122T0400Z-h.log.gz").unwrap().len;
+    let total = format!("of {:.2} MiB", len as f64 / f64::from(1 << 20));
+    cli::until("the bar says how far it is", || shown().contains("1.00 MiB") && shown().contains(&total));
+    server.clear_fault();
+    server.stop();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let written = std::fs::read(&out).unwrap();
+    assert!(text.as_bytes().starts_with(&written) && !written.is_empty(), "lines only");
+}
+
+#[test]
+fn a_full_disk_is_said_by_every_command_that_writes() {
+    let far = filled(Far::directory());
+    let dest = far.dest();
+    let ddl = format!("--dest={dest}");
+    std::fs::remove_file(far.spool.beside("far").join("app/2026/11/22/app-20261122T0500Z-db-1.log.gz")).unwrap();
+    let key = far.spool.beside("key").display().to_string();
+    for (arguments, expected) in [
+        (vec!["cat", &dest, "--prefix=nginx"], 1),
+        (vec!["ls", &dest], 1),
+        (vec!["grep", "one", &dest, "--prefix=nginx"], 2),
+        (vec!["verify", &dest], 1),
+        (vec!["verify", &dest, "--json"], 1),
+        (vec!["report", &dest, "--html=-"], 1),
+        (vec!["ddl", "duckdb", &ddl], 1),
+        (vec!["keygen", &key], 1),
+    ] {
+        let mut command = far.command(arguments.iter().copied());
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {said}");
+        assert!(said.contains("write standard output: No space left"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

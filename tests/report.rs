@@ -20,7 +20,7 @@ use logjam::format::name::LogName;
 use logjam::format::seal::Ended;
 use serde_json::{Value, json};
 use server::S3Server;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const TEMPLATE: &str = "{prefix}/{year}/{month}/{day}/{filename}";
 
@@ -347,5 +347,8 @@ fn a_page_that_can_not_be_written_is_said_and_the_old_one_stays() {
     let html = format!("--html={}", root.path().join("absent/report.html").display());
     run(report(&[&dest, &html])).code_is(1).says("absent");
     run(report(&[&dest])).code_is(2).says("--html");
-    let _: &Path = root.path();
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    run(report(&[&dest, &format!("--html={}", link.display())])).code_is(1).says("what stands there is no file");
+    assert!(link.is_symlink(), "what is no file is not replaced");
 }

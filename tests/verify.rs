@@ -20,7 +20,7 @@ use cli::Ended;
 use far::{Objects, is_archive, is_manifest};
 use logjam::format::manifest::{Link, Manifest, Packed, sha256};
 use logjam::format::sign::Signer;
-use made::{Made, Place};
+use made::{Made, Place, TEMPLATE};
 use std::collections::BTreeMap;
 
 /// Findings, by kind.
@@ -150,6 +150,51 @@ fn an_archive_of_an_older_version_is_extra() {
     let only: Objects = Made::get().objects.clone().into_iter().filter(|(key, _)| is_archive(key)).collect();
     let ended = Place::bucket(&only).verify(&[]);
     assert_eq!(kinds(&ended), BTreeMap::from([("EXTRA".to_owned(), only.len())]), "{}", ended.said);
+}
+
+/// A directory that `upload` fills under a template: its DEST.
+fn uploaded(spool: &cli::Spool, template: &str, names: &[&str]) -> String {
+    for (at, name) in names.iter().enumerate() {
+        spool.write(&format!("archive/{name}"), pack(format!("line {at}\n").as_bytes()));
+    }
+    let dest = format!("file://{}/{template}", spool.beside("far").display());
+    let archive = spool.path("archive").display().to_string();
+    cli::run(cli::logjam(["upload", &archive, &dest, "--once"])).code_is(0);
+    dest
+}
+
+#[test]
+fn the_name_tells_how_an_object_is_packed_whatever_its_key_ends_in() {
+    for template in ["{prefix}/{year}/{month}/{day}/{filename}.tmp", "{filename}/{prefix}/{year}{month}{day}"] {
+        let spool = cli::Spool::new();
+        let dest = uploaded(&spool, template, &["my-app-20261120T0500Z-web-1.log.gz"]);
+        clean(cli::run(cli::logjam(["verify", &dest, "--deep"]))).says("1 streams, 1 manifests, 1 objects");
+    }
+}
+
+#[test]
+fn a_stream_may_be_late_by_more_than_a_week() {
+    let spool = cli::Spool::new();
+    let days_ago = |days: i64| (chrono::Utc::now() - chrono::TimeDelta::days(days)).format("%Y%m%dT%H00Z").to_string();
+    let dest = uploaded(&spool, TEMPLATE, &[&format!("app-{}-web-1.log.gz", days_ago(9))]);
+    let verify = |age: &str| cli::run(cli::logjam(["verify", &dest, age]));
+    clean(verify("--max-age=30d"));
+    finds(verify("--max-age=8d"), "LATE", "the last period of its stream ended");
+    finds(verify("--max-age=90m"), "LATE", "nothing is there since");
+}
+
+#[test]
+fn a_link_in_the_place_of_an_object_is_no_object_and_the_rest_is_looked_at() {
+    let spool = cli::Spool::new();
+    let names = ["app-20261120T0500Z-web-1.log.gz", "app-20261120T0600Z-web-1.log.gz"];
+    let dest = uploaded(&spool, TEMPLATE, &names);
+    let path = |name: &str| spool.beside("far").join("app/2026/11/20").join(name);
+    let aside = spool.beside("aside");
+    std::fs::rename(path(names[0]), &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, path(names[0])).unwrap();
+    std::fs::remove_file(path(names[1])).unwrap();
+    let ended = finds(cli::run(cli::logjam(["verify", &dest])), "MISSING", names[0]);
+    finds(ended, "MISSING", names[1]);
 }
 
 #[test]
@@ -284,6 +329,35 @@ fn the_known_heads_are_written_after_a_clean_check_only() {
         place.put(&head.key, &made.objects[&head.key]);
         place.put(&object, &made.objects[&object]);
     }
+}
+
+#[test]
+fn what_is_not_to_be_said_is_not_forgotten_by_the_known_heads() {
+    let made = Made::get();
+    let place = Place::bucket(&made.objects);
+    let heads = made.heads(&place);
+    let before = heads.content();
+    let (key, manifest) = newest(made);
+    place.remove(&key);
+    place.remove(&manifest.key);
+    place.verify(&[&heads.option(), "--ignore=missing"]).code_is(0);
+    assert_eq!(heads.content(), before);
+    finds(place.verify(&[&heads.option()]), "MISSING", &key);
+}
+
+#[test]
+fn a_file_of_heads_that_was_cut_or_is_none_is_refused() {
+    let made = Made::get();
+    let place = Place::bucket(&made.objects);
+    let heads = made.heads(&place);
+    let lines: Vec<_> = heads.content().lines().map(|line| format!("{line}\n")).collect();
+    std::fs::write(heads.path(), &lines[..lines.len() - 1].concat()).unwrap();
+    let says = format!("holds {} heads, and says that there are {}", lines.len() - 2, lines.len() - 1);
+    place.verify(&[&heads.option()]).code_is(2).says(&says);
+    std::fs::remove_file(heads.path()).unwrap();
+    std::os::unix::fs::symlink("/dev/null", heads.path()).unwrap();
+    assert_ne!(place.verify(&[&heads.option()]).code, Some(0));
+    assert!(heads.path().is_symlink(), "a link is not replaced");
 }
 
 #[test]

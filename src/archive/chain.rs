@@ -4,14 +4,15 @@
 use super::upload::Outcome;
 use super::{Archive, summary};
 use crate::env::fs::{EntryKind, Fs, locked, open_or_create, publish_bytes, read_whole};
-use crate::env::store::{Body, Store};
+use crate::env::store::{Body, Store, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::key::{Dest, manifest_key};
-use crate::format::manifest::{Link, Manifest, Summary, VERSION, sha256};
+use crate::format::manifest::{LARGEST, Link, Manifest, Summary, VERSION, sha256};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::receipt::Receipt;
 use crate::format::seal::Ended;
 use crate::format::sign::Signed;
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
 
 /// The media type of manifests.
@@ -169,7 +170,7 @@ async fn store_one(archive: &Archive, store: &dyn Store, dest: &Dest, name: &Log
 
 enum There {
     Same,
-    Other(Vec<u8>),
+    Other(Bytes),
 }
 
 /// Whether a rescue has made the other one of the same archive, in the same place of the chain.
@@ -188,24 +189,14 @@ async fn there(store: &dyn Store, key: &str, body: &Body) -> Result<There> {
         Ok(true) => return Ok(There::Same),
         Ok(false) => {}
         // Not allowed to read.
-        Err(e) if e.kind == Kind::Denied => return Ok(There::Other(Vec::new())),
+        Err(e) if e.kind == Kind::Denied => return Ok(There::Other(Bytes::new())),
         Err(e) => return Err(e),
     }
-    let Some((_, mut content)) = store.fetch(key).await? else {
-        return Err(Error::retry("store", key, Kind::Other, "what stood there is gone"));
-    };
-    let mut data = Vec::new();
-    while let Some(piece) = content.next().await? {
-        data.extend_from_slice(&piece);
-        if data.len() > MOST {
-            break;
-        }
+    match read_small(store, key, LARGEST).await? {
+        Some((_, data)) => Ok(There::Other(data)),
+        None => Err(Error::retry("store", key, Kind::Other, "what stood there is gone")),
     }
-    Ok(There::Other(data))
 }
-
-/// The largest manifest that is read, in bytes.
-const MOST: usize = 64 << 10;
 
 fn is_last(archive: &Archive, name: &LogName, manifest: &Manifest) -> Result<bool> {
     Ok(head(archive, name)?.is_none_or(|head| head.manifest.number <= manifest.number))

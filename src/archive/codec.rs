@@ -14,8 +14,6 @@ use zstd::stream::raw::{Encoder as ZstdEncoder, InBuffer, Operation, OutBuffer};
 
 /// How much input one call gets, in bytes.
 pub const SLICE: usize = 64 << 10;
-/// How much input a block has that others follow, in bytes: 0.14 % of size, against one at the end only.
-pub const BLOCK: u64 = 4 << 20;
 
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// Room that is made for output at a time, in bytes.
@@ -195,6 +193,7 @@ fn with_room(out: &mut Vec<u8>, run: impl FnOnce(&mut OutBuffer<'_, [u8]>) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::layout::BLOCK;
     use std::io::Read;
 
     fn lines(bytes: usize) -> Vec<u8> {

@@ -18,13 +18,13 @@ mod summary;
 pub mod upload;
 pub mod uploader;
 
-pub use codec::{BLOCK, Codec};
+pub use codec::Codec;
 pub use plan::Sources;
 
 use crate::env::Env;
 use crate::env::fs::locked;
 use crate::error::{Class, Error, Kind, Result};
-use crate::format::layout::Layout;
+use crate::format::layout::{BLOCK, Layout};
 use crate::format::name::LogName;
 use crate::format::sign::Signer;
 use follow::Following;

@@ -4,20 +4,18 @@
 
 use super::chain::JSON;
 use crate::env::Env;
-use crate::env::store::{Found, Listed, Part, Store, in_memory};
+use crate::env::store::{Found, Listed, Part, Store, in_memory, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
 use crate::format::journal;
 use crate::format::key::CHECKPOINTS;
-use crate::format::manifest::{Link, Manifest, sha256};
+use crate::format::manifest::{self, Link, Manifest, sha256};
 use crate::format::sign::Signer;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest checkpoint that is read, in bytes.
-const LARGEST: u64 = 1 << 30;
 /// How often an object is tried again whose upload changed meanwhile: another rescue is at it, or its host lives.
 const TRIES: u32 = 3;
 
@@ -87,12 +85,14 @@ impl Rescue {
         let mut after: Option<String> = None;
         loop {
             let page = self.store.list(CHECKPOINTS, after.as_deref()).await?;
-            let Some(last) = page.last() else { return Ok(report) };
-            after = Some(last.key.clone());
-            for listed in &page {
+            for listed in &page.keys {
                 if let Err(e) = self.stream(listed, &mut report, &mut say).await {
                     report.failed.push(e);
                 }
+            }
+            after = page.keys.into_iter().next_back().map(|last| last.key).filter(|_| page.more);
+            if after.is_none() {
+                return Ok(report);
             }
         }
     }
@@ -103,7 +103,9 @@ impl Rescue {
             report.living += 1;
             return Ok(());
         }
-        let Some((found, data)) = self.read(&listed.key).await? else { return Ok(()) };
+        let Some((found, data)) = read_small(&*self.store, &listed.key, checkpoint::LARGEST).await? else {
+            return Ok(());
+        };
         let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else {
             return Err(Error::stop("read", &listed.key, Kind::Other, "it is no checkpoint that this version knows"));
         };
@@ -148,18 +150,6 @@ impl Rescue {
         )
     }
 
-    async fn read(&self, key: &str) -> Result<Option<(Found, Bytes)>> {
-        let Some((found, mut content)) = self.store.fetch(key).await? else { return Ok(None) };
-        if found.len > LARGEST {
-            return Err(Error::stop("read", key, Kind::Other, format!("{} bytes are too many", found.len)));
-        }
-        let mut data = Vec::new();
-        while let Some(piece) = content.next().await? {
-            data.extend_from_slice(&piece);
-        }
-        Ok(Some((found, data.into())))
-    }
-
     /// Makes the object, and then its manifest. `last`: what stands of the one before it in the checkpoint.
     async fn finish(&self, unfinished: &Unfinished<Part>, tail: Bytes, last: &mut Option<Chained>) -> Result<Fate> {
         let manifest = &unfinished.manifest;
@@ -178,7 +168,7 @@ impl Rescue {
         // Also when the object was made by a rescue that came no further.
         let stands = if is_other { None } else { self.tell(unfinished, last.take()).await? };
         let stands = match stands {
-            None => self.read(&unfinished.manifest_key).await?.map(|(_, data)| data),
+            None => read_small(&*self.store, &unfinished.manifest_key, manifest::LARGEST).await?.map(|(_, data)| data),
             told => told,
         };
         *last = stands.and_then(|data| Chained::of(manifest, &unfinished.manifest_key, &data));
@@ -277,7 +267,7 @@ impl Rescue {
 impl Rescue {
     /// Another checkpoint stands there. It may be this one's mark, whose answer got lost, or another rescue's.
     async fn marked_otherwise(&self, key: &str) -> Result<()> {
-        let there = self.read(key).await?;
+        let there = read_small(&*self.store, key, checkpoint::LARGEST).await?;
         let marked =
             there.and_then(|(_, data)| checkpoint::read::<Part>(&data)).is_some_and(|(c, _)| c.rescued.is_some());
         if !marked {

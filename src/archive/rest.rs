@@ -49,7 +49,7 @@ pub(super) async fn common(
     if name.token().is_none() {
         return Ok(None);
     }
-    let Some((found, mut content)) = store.fetch(key).await? else { return Ok(None) };
+    let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
     let own = plain::reader(Arc::clone(&body.file), name, &archive.layout.archive(name))?;
     let compare = Compare { own, buffer: vec![0; CHUNK], common: Common::default(), blake3: blake3::Hasher::new() };
     let mut sha256 = Sha256::new();

@@ -45,7 +45,7 @@ pub(super) async fn check(
     name: &str,
     summary: &Summary,
 ) -> Result<Option<(u64, Vec<String>)>> {
-    let Some((_, mut content)) = store.fetch(key).await? else { return Ok(None) };
+    let Some((_, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
     let held = read(&mut *content, name).await?;
     Ok(Some((held.bytes, compare(&held, summary))))
 }

@@ -50,7 +50,7 @@ async fn pour_from(
     tag: &mut Option<String>,
     out: &Sender<Result<Bytes>>,
 ) -> Result<()> {
-    let Some((found, mut content)) = store.fetch_from(key, *at).await? else {
+    let Some((found, mut content)) = store.fetch(key, *at).await? else {
         return Err(Error::stop("read", key, Kind::NotFound, "it is gone"));
     };
     if *at > 0 && *tag != found.etag {

@@ -54,16 +54,20 @@ fn period<S: serde::Serializer>(period: &Option<DateTime<Utc>>, serializer: S) -
     period.map(minute).serialize(serializer)
 }
 
+/// A key as it can be shown: names are what somebody has given, and are not to move a cursor.
+pub fn printable(key: &str) -> String {
+    key.replace(char::is_control, "\u{fffd}")
+}
+
 /// A time, to the minute, as findings have it.
-pub(super) fn minute(time: DateTime<Utc>) -> String {
+pub fn minute(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let period = self.period.map_or_else(|| "-".to_owned(), minute);
-        let key: String = self.key.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        write!(f, "{} {period} {key}: {}", self.kind.word(), self.detail)
+        write!(f, "{} {period} {}: {}", self.kind.word(), printable(&self.key), self.detail)
     }
 }
 

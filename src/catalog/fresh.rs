@@ -2,40 +2,20 @@
 
 use super::finding::{Fault, Finding, minute};
 use super::scan::{Entry, Kind, Scan, Want};
-use super::select::Selection;
-use super::verify::{Outcome, StreamName, doubt, small};
-use crate::env::Env;
-use crate::env::store::Store;
+use super::verify::{Outcome, StreamName, Verify, doubt, small};
 use crate::error::Result;
-use crate::format::key::Dest;
 use crate::format::manifest::Manifest;
-use crate::format::sign::PublicKey;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Streams that have not come for so long are not asked for any more, unless it is said.
-pub const FORGOTTEN: TimeDelta = TimeDelta::days(7);
+pub const FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
 /// How long a period is that nobody tells the length of.
 const PERIOD: TimeDelta = TimeDelta::hours(1);
 /// How many manifests are fetched at once.
 const AT_ONCE: usize = 32;
-
-/// A look at the newest of each stream.
-pub struct Fresh<'a> {
-    /// The doors.
-    pub env: &'a Env,
-    /// The far end.
-    pub store: &'a dyn Store,
-    /// Where archives are there.
-    pub dest: &'a Dest,
-    /// Which streams, and since when.
-    pub selection: &'a Selection,
-    /// Keys that the manifests must be signed by; none: they need not be.
-    pub keys: &'a [PublicKey],
-    /// How long ago the last period of a stream may have ended.
-    pub max_age: TimeDelta,
-}
 
 /// The newest of a stream.
 struct Newest {
@@ -47,9 +27,10 @@ struct Newest {
     length: Option<TimeDelta>,
 }
 
-impl Fresh<'_> {
-    /// Looks. `say` gets each finding.
-    pub async fn run(&self, say: &mut (dyn FnMut(Finding) + Send)) -> Result<Outcome> {
+impl Verify<'_> {
+    /// Looks at the newest of each stream only: whether its last period ended no longer ago than `max_age`, and whether its
+    /// manifest is signed, if it has to be. `say` gets each finding.
+    pub async fn newest(&self, max_age: TimeDelta, say: &mut (dyn FnMut(Finding) + Send)) -> Result<Outcome> {
         let mut newest: BTreeMap<StreamName, Newest> = BTreeMap::new();
         let mut outcome = Outcome::default();
         let mut scan = Scan::new(self.store, self.dest, self.selection, Want::All);
@@ -66,7 +47,7 @@ impl Fresh<'_> {
             let detail = "nothing is there since ".to_owned() + &self.selection.from.map_or_else(String::new, minute);
             say(Finding { kind: Fault::Late, period: None, key: self.dest.url(""), detail });
         }
-        let looks = newest.values().map(|one| self.judge(one));
+        let looks = newest.values().map(|one| self.judge(one, max_age));
         let mut looks = stream::iter(looks).buffered(AT_ONCE);
         while let Some(found) = looks.next().await {
             found?.into_iter().for_each(&mut *say);
@@ -94,7 +75,7 @@ impl Fresh<'_> {
     }
 
     /// What is wrong with the newest of a stream.
-    async fn judge(&self, one: &Newest) -> Result<Vec<Finding>> {
+    async fn judge(&self, one: &Newest, max_age: TimeDelta) -> Result<Vec<Finding>> {
         let find = |kind, detail| Finding { kind, period: Some(one.start), key: one.key.clone(), detail };
         let mut found = Vec::new();
         let mut period = one.length.unwrap_or(PERIOD);
@@ -110,7 +91,7 @@ impl Fresh<'_> {
         }
         let end = one.start.checked_add_signed(period).unwrap_or(one.start);
         let age = self.env.clock.now() - end;
-        if age > self.max_age {
+        if age > max_age {
             let minutes = age.num_minutes();
             let detail = format!("the last period of its stream ended at {}, {minutes} minutes ago", minute(end));
             found.push(find(Fault::Late, detail));

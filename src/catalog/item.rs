@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 pub struct Item {
     /// Its name: stream, period, and how it is packed.
     pub name: LogName,
-    /// Where it is, as a person would write it.
+    /// Where it is, or where its object will be, as a person would write it.
     pub shown: String,
     /// Its size, as it is packed, in bytes.
     pub len: u64,
@@ -32,6 +32,8 @@ pub enum Place {
     Local(Arc<dyn File>),
     /// What a checkpoint has, unpacked or not.
     Unfinished {
+        /// The key of the checkpoint.
+        at: String,
         /// The bytes.
         bytes: Bytes,
         /// Whether they are plain, being the end only.

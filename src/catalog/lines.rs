@@ -60,9 +60,12 @@ fn pass(item: &Item, plain: &mut dyn Read, mut filter: Box<dyn Filter>, out: &Se
     let (mut buffer, mut held) = (Vec::new(), 0);
     loop {
         buffer.resize(held + BLOCK, 0);
-        let (got, broken) = fill(plain, &mut buffer[held..]);
-        let broken = broken.map(|e| failed(item, &e));
-        let is_last = got == 0 || broken.is_some();
+        let (got, broken) = match plain.read(&mut buffer[held..]) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => (0, Some(failed(item, &e))),
+            Ok(got) => (got, None),
+        };
+        let is_last = got == 0;
         let end = held + got;
         let whole = memchr::memrchr(b'\n', &buffer[held..end]).map(|at| held + at + 1);
         let whole = match whole {
@@ -90,20 +93,6 @@ fn pass(item: &Item, plain: &mut dyn Read, mut filter: Box<dyn Filter>, out: &Se
         buffer.copy_within(whole..end, 0);
         held = end - whole;
     }
-}
-
-/// Reads until the buffer is full or nothing comes any more: how much, and why not, if it was not the end.
-fn fill(plain: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<std::io::Error>) {
-    let mut got = 0;
-    while got < buffer.len() {
-        match plain.read(&mut buffer[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return (got, Some(e)),
-        }
-    }
-    (got, None)
 }
 
 /// What the far end said, or that the content is damaged.

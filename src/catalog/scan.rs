@@ -145,9 +145,9 @@ impl<'a> Scan<'a> {
     /// Gets the next page; whether there is one.
     async fn turn(&mut self) -> Result<bool> {
         let behind = Some(self.behind.as_str()).filter(|behind| !behind.is_empty());
-        let (page, more) = self.store.page(&self.common, behind).await?;
-        self.over = !more;
-        self.page = page.into();
+        let page = self.store.list(&self.common, behind).await?;
+        self.over = !page.more;
+        self.page = page.keys.into();
         Ok(!self.page.is_empty())
     }
 }

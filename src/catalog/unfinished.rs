@@ -2,19 +2,15 @@
 
 use super::item::{Item, Place};
 use super::select::Selection;
-use crate::env::store::{Part, Store};
+use crate::env::store::{Part, Store, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Unfinished};
 use crate::format::key::{CHECKPOINTS, Dest};
-use crate::format::layout::ZSTD;
+use crate::format::layout::{BLOCK, ZSTD};
 use crate::format::name::LogName;
 use bytes::Bytes;
 use std::io::Read;
 
-/// The largest checkpoint that is read, in bytes.
-const LARGEST: u64 = 1 << 30;
-/// The plain text is packed in blocks of this many bytes, each from an empty state.
-const BLOCK: u64 = 4 << 20;
 /// Ends a block that gzip's compressor has flushed (RFC 1951, 3.2.4: an empty stored block).
 const FLUSHED: &[u8] = b"\x00\x00\xff\xff";
 /// Begins a frame (RFC 8878, 3.1.1).
@@ -36,32 +32,26 @@ pub(super) async fn all(store: &dyn Store, dest: &Dest, selection: &Selection) -
     let (mut found, mut after) = (Vec::new(), None::<String>);
     loop {
         let page = store.list(&prefix, after.as_deref()).await?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = Some(last.key.clone());
-        for listed in &page {
+        for listed in &page.keys {
             // All that is in it came before it was written.
             let is_late = selection.from.is_none_or(|from| listed.modified > from);
             if is_late && dest.is_checkpoint(&listed.key, |prefix, suffix| selection.takes_stream(prefix, Some(suffix)))
             {
-                found.extend(read(store, dest, selection, &listed.key, listed.len).await?);
+                found.extend(read(store, dest, selection, &listed.key).await?);
             }
+        }
+        after = page.keys.into_iter().next_back().map(|last| last.key).filter(|_| page.more);
+        if after.is_none() {
+            return Ok(found);
         }
     }
 }
 
-async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, key: &str, len: u64) -> Result<Vec<Found>> {
-    let unreadable = |cause: &str| Error::stop("read", dest.url(key), Kind::Other, cause);
-    if len > LARGEST {
-        return Err(unreadable("it is too large for a checkpoint"));
-    }
-    let Some((_, mut content)) = store.fetch(key).await? else { return Ok(Vec::new()) };
-    let mut data = Vec::new();
-    while let Some(piece) = content.next().await? {
-        data.extend_from_slice(&piece);
-    }
-    let data = Bytes::from(data);
+async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, key: &str) -> Result<Vec<Found>> {
+    let Some((_, data)) = read_small(store, key, checkpoint::LARGEST).await? else { return Ok(Vec::new()) };
     let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else {
-        return Err(unreadable("it is no checkpoint that this version knows"));
+        let cause = "it is no checkpoint that this version knows";
+        return Err(Error::stop("read", dest.url(key), Kind::Other, cause));
     };
     let all = checkpoint.unfinished.iter().zip(tails);
     Ok(all.filter_map(|(unfinished, tail)| one(dest, selection, key, unfinished, data.slice(tail))).collect())
@@ -70,19 +60,17 @@ async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, key: &str, 
 fn one(dest: &Dest, selection: &Selection, at: &str, unfinished: &Unfinished<Part>, tail: Bytes) -> Option<Found> {
     let manifest = &unfinished.manifest;
     let name = LogName::parse(&manifest.name).filter(|name| selection.takes(name))?;
-    let shown = format!("{} (in {})", dest.url(&manifest.key), dest.url(at));
+    let shown = dest.url(&manifest.key);
     let (bytes, plain) = if unfinished.sent == 0 {
         (tail, false)
     } else {
         let lines = end_of(&tail, &name, manifest.summary.bytes);
         let before = manifest.summary.bytes - lines.len() as u64;
-        tracing::warn!(
-            "{}: it is being sent: its first {before} bytes can't be read before its hour has ended",
-            dest.url(&manifest.key)
-        );
+        tracing::warn!("{}: it is being sent: its first {before} bytes can't be read before its hour has ended", shown);
         (lines.into(), true)
     };
-    let item = Item { name, shown, len: bytes.len() as u64, place: Place::Unfinished { bytes, plain } };
+    let item =
+        Item { name, shown, len: bytes.len() as u64, place: Place::Unfinished { at: at.to_owned(), bytes, plain } };
     Some(Found { key: manifest.key.clone(), item })
 }
 

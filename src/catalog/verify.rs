@@ -8,20 +8,19 @@ use super::finding::{Fault, Finding};
 use super::scan::{Entry, Kind, Scan, Want};
 use super::select::Selection;
 use crate::env::Env;
-use crate::env::store::{Found, Store};
+use crate::env::store::{Found, Store, read_small};
 use crate::error::Result;
 use crate::format::heads::Head;
 use crate::format::key::Dest;
 use crate::format::key::named::Named;
-use crate::format::manifest::{Manifest, sha256};
+use crate::format::manifest::{LARGEST, Manifest, sha256};
 use crate::format::name::LogName;
 use crate::format::sign::{PublicKey, Signed};
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The largest manifest that is read, in bytes.
-const LARGEST: usize = 64 << 10;
 /// How many manifests are fetched at once.
 const AT_ONCE: usize = 32;
 /// What was stored since so long before the check began may have come while it went on, by another clock.
@@ -210,17 +209,10 @@ pub(super) fn doubt(keys: &[PublicKey], bytes: &[u8], manifest: &Manifest) -> Op
     (!good).then(|| (Fault::Altered, format!("its signature by {by} is not that of its bytes")))
 }
 
-/// Reads a small object; what is too large to be a manifest is cut off, and can't be read as one. `None`: nothing stands there.
-pub(super) async fn small(store: &dyn Store, key: &str) -> Result<Option<(Found, Vec<u8>)>> {
-    let Some((found, mut content)) = store.fetch(key).await? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    while let Some(piece) = content.next().await? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > LARGEST {
-            break;
-        }
-    }
-    Ok(Some((found, bytes)))
+/// Reads a manifest, or what lies in its place: what is too large for one is cut off, and can't be read as one. `None`: nothing
+/// stands there.
+pub(super) async fn small(store: &dyn Store, key: &str) -> Result<Option<(Found, Bytes)>> {
+    read_small(store, key, LARGEST).await
 }
 
 /// The name of the archive that a key belongs to, or whose manifest's it is.

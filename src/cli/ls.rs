@@ -1,6 +1,7 @@
 //! `logjam ls`.
 
 use super::reading::{self, ReadArgs};
+use crate::catalog::finding::{minute, printable};
 use crate::catalog::item::{Item, Place};
 use crate::error::Result;
 use crate::pipeline::Left;
@@ -41,16 +42,18 @@ pub fn run(args: &Args) -> Result<Left> {
 }
 
 fn line(item: &Item, json: bool) -> String {
-    let start = item.name.stamp().format("%Y-%m-%dT%H:%MZ").to_string();
+    let start = minute(item.name.stamp());
     let state = match item.place {
         Place::Stored(_) => "stored",
         Place::Local(_) => "local",
         Place::Unfinished { .. } => "checkpoint",
     };
     if !json {
-        // A name is what somebody has given: it is not to move the cursor.
-        let shown = item.shown.replace(|c: char| c.is_control(), "\u{fffd}");
-        return format!("{start} {:>12}  {shown}", item.len);
+        let at = match &item.place {
+            Place::Unfinished { at, .. } => format!(" (so far, in {at})"),
+            Place::Stored(_) | Place::Local(_) => String::new(),
+        };
+        return format!("{start} {:>12}  {}", item.len, printable(&(item.shown.clone() + &at)));
     }
     let (prefix, suffix) = (item.name.prefix(), item.name.suffix());
     let line = Line { start, prefix, suffix, bytes: item.len, state, url: &item.shown };

@@ -28,8 +28,9 @@ impl Bar {
             return Self { drawn: None };
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let style = "{elapsed_precise} [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(
+            "{elapsed_precise} [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
+        ));
         let total = tokio::spawn(total(Arc::clone(store), dest.clone(), selection.clone(), bar.clone()));
         let moves = tokio::spawn(follow(bar.clone(), Arc::clone(counted)));
         Self { drawn: Some((bar, [total, moves])) }
@@ -42,6 +43,17 @@ impl Bar {
             bar.finish_and_clear();
         }
     }
+}
+
+/// How many keys were looked at, where messages go to a terminal.
+pub fn keys() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(style("{elapsed_precise} {human_pos} keys, {per_sec}"));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Adds up what is asked for.

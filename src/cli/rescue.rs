@@ -1,13 +1,13 @@
 //! `logjam rescue`.
 
 use super::options;
+use super::reading::{runtime, say};
 use crate::archive::rescue::{Report, Rescue};
 use crate::config;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::key::Dest;
 use crate::pipeline::Left;
-use std::io::Write;
 use std::time::Duration;
 
 /// Finish the hours of hosts that are gone
@@ -49,10 +49,16 @@ pub fn run(args: &Args) -> Result<Left> {
         older_than: args.older_than,
         dry_run: args.dry_run,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::io("start", "the rescue", &e))?;
-    let report = runtime.block_on(rescue.run(say))?;
-    say(&summary(&report, args.dry_run));
+    // A closed pipe is no reason to stop, nor is a full disk.
+    let mut said = Ok(true);
+    let report = runtime()?.block_on(rescue.run(|line| {
+        if matches!(said, Ok(true)) {
+            said = say(line);
+        }
+    }))?;
+    if said? {
+        say(&summary(&report, args.dry_run))?;
+    }
     Ok(Left(report.failed))
 }
 
@@ -66,9 +72,4 @@ fn summary(report: &Report, dry_run: bool) -> String {
         report.living,
         report.done
     )
-}
-
-/// A closed pipe is no reason to stop.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

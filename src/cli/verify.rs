@@ -1,19 +1,19 @@
 //! `logjam verify`.
 
 use super::options;
-use super::reading::say;
+use super::reading::{runtime, say};
 use super::select::SelectArgs;
 use crate::catalog::finding::{Fault, Finding};
-use crate::catalog::fresh::{FORGOTTEN, Fresh};
+use crate::catalog::fresh::FORGOTTEN;
 use crate::catalog::verify::{Outcome, Verify};
-use crate::config;
-use crate::env::fs::{append_all, read_whole};
+use crate::config::{self, When};
+use crate::env::fs::{read_whole, replace_bytes};
 use crate::env::{Env, keys};
 use crate::error::{Error, Kind, Result};
 use crate::format::heads::{self, Head};
 use crate::format::key::Dest;
 use crate::format::sign::PublicKey;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,30 +92,28 @@ pub fn run(args: &Args) -> Result<bool> {
             said = print(&finding, args.json);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::io("start", "the check", &e))?;
-    let outcome = match args.max_age {
-        Some(age) => {
-            let max_age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-            let since = FORGOTTEN.max(max_age.checked_mul(2).unwrap_or(TimeDelta::MAX));
-            let since = env.clock.now().checked_sub_signed(since).unwrap_or(DateTime::<Utc>::MIN_UTC);
-            selection.from.get_or_insert(since);
-            let fresh = Fresh { env: &env, store: &*store, dest: &dest, selection: &selection, keys: &keys, max_age };
-            runtime.block_on(fresh.run(&mut say))?
+    let heads = known.as_deref().unwrap_or_default();
+    if let Some(age) = args.max_age {
+        // Streams that have not come for longer than that are not asked for any more.
+        let since = FORGOTTEN.max(age.checked_mul(2).unwrap_or(Duration::MAX));
+        selection
+            .from
+            .get_or_insert(When::Ago(TimeDelta::from_std(since).unwrap_or(TimeDelta::MAX)).at(env.clock.now()));
+    }
+    let (selection, keys) = (&selection, keys.as_slice());
+    let verify = Verify { env: &env, store: &*store, dest: &dest, selection, keys, deep: args.deep, heads };
+    let outcome = runtime()?.block_on(async {
+        match args.max_age {
+            Some(age) => verify.newest(TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX), &mut say).await,
+            None => verify.run(&mut say).await,
         }
-        None => {
-            let heads = known.as_deref().unwrap_or_default();
-            let (selection, keys) = (&selection, keys.as_slice());
-            let verify = Verify { env: &env, store: &*store, dest: &dest, selection, keys, deep: args.deep, heads };
-            runtime.block_on(verify.run(&mut say))?
-        }
-    };
+    })?;
     let clean = counts.is_empty();
     // Nor when something was found that is not to be said: what is gone would be forgotten.
     if let Some(path) = args.heads.as_deref().filter(|_| clean && ignored == 0)
         && known.as_ref() != Some(&outcome.heads)
     {
-        write_heads(&env, path, &heads::write(&args.dest, &outcome.heads))?;
+        replace_bytes(&*env.fs, &heads::write(&args.dest, &outcome.heads), path)?;
     }
     if said? {
         summary(args, &outcome, &counts)?;
@@ -142,16 +140,6 @@ fn read_heads(env: &Env, path: &Path, dest: &str) -> Result<Vec<Head>> {
         Error::usage(format!("--heads={}", path.display()), cause).mend(mend)
     };
     heads::read(&data, dest).map_err(refused)
-}
-
-/// The file is the old one or the new one, at every moment.
-fn write_heads(env: &Env, path: &Path, data: &[u8]) -> Result<()> {
-    let draft = path.with_added_extension(format!("{}.tmp", std::process::id()));
-    env.fs.remove(&draft)?;
-    let file = env.fs.create(&draft)?;
-    append_all(&*file, data).and_then(|()| file.sync()).and_then(|()| env.fs.rename(&draft, path))?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    env.fs.sync_dir(dir.unwrap_or(Path::new(".")))
 }
 
 /// Whether somebody still reads it. A closed pipe is no reason to stop: the exit status tells as well.

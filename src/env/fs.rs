@@ -1,7 +1,7 @@
 //! The door to the disk: what the program asks of a file system, and the one order in which a file becomes visible.
 
 use super::slate::Slate;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use chrono::{DateTime, Utc};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -169,7 +169,14 @@ pub fn publish_bytes(fs: &dyn Fs, data: &[u8], work: &Path, to: &Path) -> Result
 }
 
 /// Writes a file whole in the place of whatever file has that name: under another one beside it first.
+///
+/// # Errors
+/// Also if what has that name is no file: a device, or a link, would be lost.
 pub fn replace_bytes(fs: &dyn Fs, data: &[u8], to: &Path) -> Result<()> {
+    if fs.stat(to)?.is_some_and(|entry| entry.kind != EntryKind::File) {
+        return Err(Error::stop("replace", to.display(), Kind::Exists, "what stands there is no file")
+            .mend("give the name of a file, or one where nothing stands"));
+    }
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let work = dir.join(format!(".{name}.{:08x}", fastrand::u32(..)));

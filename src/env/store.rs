@@ -150,21 +150,6 @@ pub trait Content: Send {
     fn next(&mut self) -> Later<'_, Option<Bytes>>;
 }
 
-/// Content of which a piece was read already.
-struct Begun {
-    first: Option<Bytes>,
-    content: Box<dyn Content>,
-}
-
-impl Content for Begun {
-    fn next(&mut self) -> Later<'_, Option<Bytes>> {
-        match self.first.take() {
-            Some(piece) => Box::pin(async move { Ok(Some(piece)) }),
-            None => self.content.next(),
-        }
-    }
-}
-
 /// One key of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -174,6 +159,31 @@ pub struct Listed {
     pub len: u64,
     /// When it was stored, by the far end's clock.
     pub modified: DateTime<Utc>,
+}
+
+/// One answer to a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys, in the order of their bytes.
+    pub keys: Vec<Listed>,
+    /// Whether there may be more behind them.
+    pub more: bool,
+}
+
+/// Reads a small object whole; of one that is larger than `most` bytes, a beginning that is as well. `None`: nothing stands there.
+///
+/// # Errors
+/// Of the store.
+pub async fn read_small(store: &dyn Store, key: &str, most: usize) -> Result<Option<(Found, Bytes)>> {
+    let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
+    let mut data = Vec::new();
+    while let Some(piece) = content.next().await? {
+        data.extend_from_slice(&piece);
+        if data.len() > most {
+            break;
+        }
+    }
+    Ok(Some((found, data.into())))
 }
 
 /// Where objects are stored.
@@ -194,27 +204,9 @@ pub trait Store: Send + Sync {
     /// What stands at `key`; `None`: nothing.
     fn look<'a>(&'a self, key: &'a str) -> Later<'a, Option<Found>>;
 
-    /// Opens an object to be read from its beginning; `None`: nothing stands there.
-    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>>;
-
-    /// The same from a byte on, which lies within the object; only the entity tag of what is told of it counts.
-    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
-        Box::pin(async move {
-            let Some((found, mut content)) = self.fetch(key).await? else { return Ok(None) };
-            let mut left = from;
-            while left > 0 {
-                match content.next().await? {
-                    None => break,
-                    Some(piece) if piece.len() as u64 > left => {
-                        let rest = piece.slice(usize::try_from(left).unwrap_or(usize::MAX)..);
-                        return Ok(Some((found, Box::new(Begun { first: Some(rest), content }) as Box<dyn Content>)));
-                    }
-                    Some(piece) => left -= piece.len() as u64,
-                }
-            }
-            Ok(Some((found, content)))
-        })
-    }
+    /// Opens an object to be read from byte `from` on, which lies within it or at its end; `None`: nothing stands there. Of what is
+    /// told of it with another `from` than 0, the entity tag counts.
+    fn fetch<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>>;
 
     /// Puts a small object at its fixed key, whatever stands there: its entity tag. `only_if`: only if the object with this
     /// entity tag stands there still.
@@ -229,18 +221,8 @@ pub trait Store: Send + Sync {
         only_if: Option<&'a str>,
     ) -> Later<'a, Option<String>>;
 
-    /// Up to 1,000 keys that begin with `prefix`, in the order of their bytes, from the first one behind `after`. None means
-    /// that there are no more.
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>>;
-
-    /// The same, and whether there may be more behind them: who asks for all of them asks once less.
-    fn page<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, (Vec<Listed>, bool)> {
-        Box::pin(async move {
-            let page = self.list(prefix, after).await?;
-            let more = !page.is_empty();
-            Ok((page, more))
-        })
-    }
+    /// Up to 1,000 keys that begin with `prefix`, in the order of their bytes, from the first one behind `after`.
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Page>;
 
     /// Sending an object in parts, where the store has that.
     fn parts(&self) -> Option<&dyn Multipart>;

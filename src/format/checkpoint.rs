@@ -12,6 +12,8 @@ use std::ops::Deref;
 
 /// The version that is written.
 pub const VERSION: u32 = 1;
+/// The largest checkpoint that is read, in bytes.
+pub const LARGEST: usize = 1 << 30;
 
 /// The line in front.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

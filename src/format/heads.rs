@@ -13,6 +13,8 @@ pub const VERSION: u32 = 1;
 struct About {
     version: u32,
     dest: String,
+    /// How many heads follow: a file that was cut is noticed.
+    heads: usize,
 }
 
 /// The end of a chain. A stream has one for each DIR that ever wrote it, and for each fork by a rescue.
@@ -33,7 +35,7 @@ pub struct Head {
 
 /// Writes heads down. `dest`: as it was given.
 pub fn write(dest: &str, heads: &[Head]) -> Vec<u8> {
-    let mut text = super::journal::line(&About { version: VERSION, dest: dest.to_owned() });
+    let mut text = super::journal::line(&About { version: VERSION, dest: dest.to_owned(), heads: heads.len() });
     for head in heads {
         text.extend_from_slice(&super::journal::line(head));
     }
@@ -56,7 +58,11 @@ pub fn read(text: &[u8], dest: &str) -> Result<Vec<Head>, String> {
         return Err(format!("it is about another DEST, `{}`", about.dest));
     }
     let head = |(at, line)| serde_json::from_str(line).map_err(|e| format!("line {}: {e}", at + 2));
-    lines.enumerate().map(head).collect()
+    let heads: Vec<Head> = lines.enumerate().map(head).collect::<Result<_, _>>()?;
+    match heads.len() == about.heads {
+        true => Ok(heads),
+        false => Err(format!("it holds {} heads, and says that there are {}", heads.len(), about.heads)),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +80,7 @@ mod tests {
         };
         let heads = [head(Some("web-1")), head(None)];
         let text = concat!(
-            r#"{"version":1,"dest":"s3://b/{prefix}"}"#,
+            r#"{"version":1,"dest":"s3://b/{prefix}","heads":2}"#,
             "\n",
             r#"{"prefix":"syslog","suffix":"web-1","number":7,"sha256":"5a","key":"k"}"#,
             "\n",
@@ -92,6 +98,7 @@ mod tests {
         for (text, cause) in [
             (String::new(), "first line"),
             (text.replace("1,", "2,"), "version 2"),
+            (text.replace("0}", "1}"), "holds 0 heads, and says that there are 1"),
             (text.replace("\"d\"", "\"e\""), "another DEST, `e`"),
             (format!("{text}{{}}\n"), "line 2"),
         ] {

@@ -2,15 +2,15 @@
 
 use super::Archive;
 use crate::catalog::scan::{Kind, Scan};
-use crate::env::store::Store;
+use crate::env::store::{Store, read_small};
 use crate::error::Result;
+use crate::format::manifest::LARGEST;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 /// How many manifests are fetched at once.
 const AT_ONCE: usize = 32;
-/// The largest manifest that is read, in bytes.
-const MOST: usize = 64 << 10;
 
 impl Archive {
     /// Looks through what a scan finds, and reads the manifests. `seen` is told each time how many keys there were so far.
@@ -41,7 +41,7 @@ impl Archive {
         Ok(archive)
     }
 
-    fn fetched(&mut self, data: Option<Vec<u8>>) {
+    fn fetched(&mut self, data: Option<Bytes>) {
         match data {
             Some(data) => self.manifest(&data),
             None => self.unread += 1,
@@ -49,18 +49,7 @@ impl Archive {
     }
 }
 
-/// A small object; `None`: it is gone, or too large for a manifest.
-async fn fetch(store: &dyn Store, key: String) -> Result<Option<Vec<u8>>> {
-    let Some((found, mut content)) = store.fetch(&key).await? else { return Ok(None) };
-    let mut data = Vec::new();
-    if found.len > MOST as u64 {
-        return Ok(None);
-    }
-    while let Some(piece) = content.next().await? {
-        data.extend_from_slice(&piece);
-        if data.len() > MOST {
-            return Ok(None);
-        }
-    }
-    Ok(Some(data))
+/// A manifest; `None`: it is gone.
+async fn fetch(store: &dyn Store, key: String) -> Result<Option<Bytes>> {
+    Ok(read_small(store, &key, LARGEST).await?.map(|(_, data)| data))
 }

@@ -8,8 +8,9 @@ mod stream;
 
 pub use page::page;
 
-use crate::format::manifest::{self, Manifest, sha256};
+use crate::format::manifest::{Manifest, sha256};
 use crate::format::name::LogName;
+use crate::format::sign::Signed;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use stream::{Stream, hour_of};
@@ -54,7 +55,7 @@ impl Archive {
     /// Notes a manifest, by its bytes.
     pub fn manifest(&mut self, data: &[u8]) {
         match Manifest::parse(data) {
-            Some(manifest) => self.told(&manifest, &sha256(data), manifest::is_signed(data)),
+            Some(manifest) => self.told(&manifest, &sha256(data), Signed::of(data).is_some()),
             None => self.unread += 1,
         }
     }
@@ -77,5 +78,25 @@ impl Archive {
 
     fn day(&mut self, start: DateTime<Utc>) -> &mut Day {
         self.days.entry(hour_of(start).div_euclid(24)).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::sign::Signer;
+
+    #[test]
+    fn signed_manifests_are_counted_and_what_is_none_is_too() {
+        let line = r#"{"version":1,"host":"h","prefix":"p","start":"2026-11-21T00:00:00Z","name":"n","key":"k","ended":"period",
+            "lines":7,"bytes":1000,"blake3":"","number":1,"at":"2026-11-21T00:00:00Z"}"#;
+        let manifest = Manifest::parse(line.as_bytes()).unwrap();
+        let mut archive = Archive::default();
+        // A signature is a field and no text.
+        archive.manifest(&Manifest { host: "\",\"signature\":\"".into(), ..manifest.clone() }.bytes());
+        archive.manifest(&Signer::generate().unwrap().sign_line(&manifest.bytes()));
+        archive.manifest(b"{}");
+        let state = archive.streams[&("p".to_owned(), None)].chain.state(None);
+        assert_eq!((state.manifests, state.signed, archive.unread), (2, 1, 1));
     }
 }

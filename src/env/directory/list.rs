@@ -3,7 +3,7 @@
 use super::parts::PARTS;
 use super::{Directory, PART};
 use crate::env::fs::{Entry, EntryKind};
-use crate::env::store::Listed;
+use crate::env::store::{Listed, Page};
 use crate::error::{Kind, Result};
 
 /// The most keys of one listing.
@@ -25,7 +25,7 @@ impl Walk<'_> {
 }
 
 impl Directory {
-    pub(super) fn listed(&self, prefix: &str, after: &str) -> Result<Vec<Listed>> {
+    pub(super) fn listed(&self, prefix: &str, after: &str) -> Result<Page> {
         // The deepest directory that holds all of them.
         let dir = &prefix[..prefix.rfind('/').map_or(0, |at| at + 1)];
         let mut walk = Walk { prefix, after, found: Vec::new() };
@@ -34,7 +34,7 @@ impl Directory {
         if known && self.fs.stat(&self.root.join(dir))?.is_some_and(|entry| entry.kind == EntryKind::Dir) {
             self.walk(dir, &mut walk)?;
         }
-        Ok(walk.found)
+        Ok(Page { more: walk.found.len() == PAGE, keys: walk.found })
     }
 
     fn walk(&self, dir: &str, walk: &mut Walk<'_>) -> Result<()> {

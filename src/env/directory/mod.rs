@@ -5,7 +5,7 @@ mod parts;
 
 use super::checksum;
 use super::fs::{EntryKind, File, Fs, append_all, locked, publish};
-use super::store::{Body, Content, Found, Later, Listed, Multipart, Store, Stored};
+use super::store::{Body, Content, Found, Later, Multipart, Page, Store, Stored};
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -157,10 +157,10 @@ impl Directory {
         Ok(())
     }
 
-    /// What stands at a key, opened.
+    /// What stands at a key, opened. What is no file is no object, as in a listing.
     fn found(&self, key: &str) -> Result<Option<(Found, Arc<dyn File>)>> {
         let path = self.root.join(key);
-        let Some(entry) = self.fs.stat(&path)?.filter(|entry| entry.kind != EntryKind::Dir) else { return Ok(None) };
+        let Some(entry) = self.fs.stat(&path)?.filter(|entry| entry.kind == EntryKind::File) else { return Ok(None) };
         let file = match self.fs.open_read(&path) {
             Err(e) if e.kind == Kind::NotFound => return Ok(None),
             opened => opened?,
@@ -281,11 +281,7 @@ impl Store for Directory {
         Box::pin(async move { Ok(self.found(key)?.map(|(found, _)| found)) })
     }
 
-    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
-        self.fetch_from(key, 0)
-    }
-
-    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+    fn fetch<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
         Box::pin(async move {
             let Some((found, file)) = self.found(key)? else { return Ok(None) };
             let content: Box<dyn Content> = Box::new(Reading { file, at: from.min(found.len), end: found.len });
@@ -303,7 +299,7 @@ impl Store for Directory {
         Box::pin(async move { self.replace_now(key, &body, only_if).map(Some) })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Page> {
         Box::pin(async move { self.listed(prefix, after.unwrap_or_default()) })
     }
 

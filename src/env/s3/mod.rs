@@ -24,7 +24,7 @@ mod multipart;
 mod put;
 mod read;
 
-use super::store::{Body, Content, Found, Later, Listed, Multipart, Part, Store, Stored};
+use super::store::{Body, Content, Found, Later, Multipart, Page, Part, Store, Stored};
 use abilities::Abilities;
 use bandwidth::Bandwidth;
 use link::Connection;
@@ -122,11 +122,7 @@ impl Store for S3 {
         Box::pin(async move { self.found(key).await.map_err(|e| self.error("look at", key, &e)) })
     }
 
-    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
-        self.fetch_from(key, 0)
-    }
-
-    fn fetch_from<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+    fn fetch<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
         Box::pin(async move { self.content(key, from).await.map_err(|e| self.error("fetch", key, &e)) })
     }
 
@@ -142,11 +138,7 @@ impl Store for S3 {
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
-        Box::pin(async move { self.page(prefix, after).await.map(|(page, _)| page) })
-    }
-
-    fn page<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, (Vec<Listed>, bool)> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Page> {
         Box::pin(async move { self.listed(prefix, after).await.map_err(|e| self.error("list", prefix, &e)) })
     }
 

@@ -3,7 +3,7 @@
 use super::S3;
 use super::abilities::Ways;
 use super::errors::{Fault, judge};
-use crate::env::store::{Content, Found, Later, Listed};
+use crate::env::store::{Content, Found, Later, Listed, Page};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
@@ -69,8 +69,7 @@ impl S3 {
         self.call(None, get).await
     }
 
-    /// A page of keys, and whether there are more behind it.
-    pub(super) async fn listed(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<Listed>, bool), Fault> {
+    pub(super) async fn listed(&self, prefix: &str, after: Option<&str>) -> Result<Page, Fault> {
         let mut token = None;
         loop {
             let list = |client: Client| {
@@ -85,10 +84,10 @@ impl S3 {
                 let key = object.key.ok_or_else(|| Fault::Garbled("a key of the listing has no name".to_owned()))?;
                 Ok(Listed { key, len: found.len, modified: found.modified })
             });
-            let page = page.collect::<Result<Vec<Listed>, Fault>>()?;
+            let keys = page.collect::<Result<Vec<Listed>, Fault>>()?;
             // A page may be empty although more follow: all that it would show was deleted.
-            if !page.is_empty() || next.is_none() || next == token {
-                return Ok((page, next.is_some()));
+            if !keys.is_empty() || next.is_none() || next == token {
+                return Ok(Page { keys, more: next.is_some() });
             }
             token = next;
         }

@@ -1,9 +1,6 @@
 //! Whether keys sort by time.
 
-use super::{Dest, Field, Piece};
-
-/// The time fields of a template, from the largest to the smallest.
-const BY_SIZE: [Field; 5] = [Field::Year, Field::Month, Field::Day, Field::Hour, Field::Minute];
+use super::{BY_SIZE, Dest, Field, Piece};
 
 impl Dest {
     /// Whether, within a stream, a directory that sorts behind another one is of a later time. What lies within one does not count.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use logjam::env::checksum;
 use logjam::env::clock::Clock;
-use logjam::env::store::{Body, Content, Found, Later, Listed, Multipart, Part, Store, Stored};
+use logjam::env::store::{Body, Content, Found, Later, Listed, Multipart, Page, Part, Store, Stored};
 use logjam::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -169,10 +169,11 @@ impl Store for Bucket {
         Box::pin(async move { self.act("look", key, false, |held| Ok(held.objects.get(key).map(Object::found))) })
     }
 
-    fn fetch<'a>(&'a self, key: &'a str) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
+    fn fetch<'a>(&'a self, key: &'a str, from: u64) -> Later<'a, Option<(Found, Box<dyn Content>)>> {
         Box::pin(async move {
             self.act("fetch", key, false, |held| {
-                let content = |object: &Object| Box::new(Pieces(object.data.clone())) as Box<dyn Content>;
+                let from = usize::try_from(from).unwrap();
+                let content = |object: &Object| Box::new(Pieces(object.data[from..].to_vec())) as Box<dyn Content>;
                 Ok(held.objects.get(key).map(|object| (object.found(), content(object))))
             })
         })
@@ -197,7 +198,7 @@ impl Store for Bucket {
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Vec<Listed>> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Later<'a, Page> {
         Box::pin(async move {
             self.act("list", prefix, false, |held| {
                 let behind = (Bound::Excluded(after.unwrap_or_default()), Bound::Unbounded);
@@ -207,7 +208,8 @@ impl Store for Bucket {
                     len: object.data.len() as u64,
                     modified: object.modified,
                 };
-                Ok(found.take(1000).map(listed).collect())
+                let keys: Vec<_> = found.take(1000).map(listed).collect();
+                Ok(Page { more: keys.len() == 1000, keys })
             })
         })
     }
