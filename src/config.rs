@@ -52,6 +52,23 @@ pub fn part_size(text: &str) -> std::result::Result<u64, String> {
     Ok(n)
 }
 
+/// `--file-mode`: its owner reads and writes, others do not write, nobody runs it.
+pub fn file_mode(text: &str) -> std::result::Result<u32, String> {
+    mode(text, 0o600, 0o664).ok_or_else(|| "write 0600, 0640, 0644, 0660 or the like: its owner must be able to read and write it, others must not write it".into())
+}
+
+/// `--dir-mode`: its owner does everything, others do not write; the setgid bit is possible.
+pub fn dir_mode(text: &str) -> std::result::Result<u32, String> {
+    mode(text, 0o700, 0o2775).ok_or_else(|| "write 0700, 0750, 0755, 2750 or the like: its owner must be able to do everything in it, others must not write there".into())
+}
+
+fn mode(text: &str, least: u32, most: u32) -> Option<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let octal = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|_| octal)?;
+    (mode & least == least && mode & !most == 0).then_some(mode)
+}
+
 /// `KEY=VALUE`.
 pub fn pair(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
@@ -251,6 +268,22 @@ mod tests {
             assert!(when(text).is_err(), "{text}");
         }
         assert!(when("-9999999y").is_ok_and(|when| when.at(now) < now) || when("-9999999y").is_err());
+    }
+
+    #[test]
+    fn modes_leave_the_owner_what_he_needs_and_others_no_right_to_write() {
+        for (text, mode) in [("0640", 0o640), ("600", 0o600), ("0664", 0o664), ("0o644", 0o644)] {
+            assert_eq!(file_mode(text), Ok(mode), "{text}");
+        }
+        for (text, mode) in [("0750", 0o750), ("2750", 0o2750), ("700", 0o700)] {
+            assert_eq!(dir_mode(text), Ok(mode), "{text}");
+        }
+        for text in ["0440", "0666", "0750", "rw", "", "+640", "640x", "04640", "0900"] {
+            assert!(file_mode(text).is_err(), "{text}");
+        }
+        for text in ["0640", "0777", "1750", "4750", "u=rwx"] {
+            assert!(dir_mode(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The program's own messages: one `write` a line, to stderr, syslog or a file. A place that can't be written to is no
 //! reason to stop.
 
+mod syslog;
+
 use crate::error::{Error, Result};
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use tracing_subscriber::{Layer, Registry};
 pub enum LogTo {
     /// Standard error.
     Stderr,
-    /// syslog(3), facility daemon.
+    /// The system's log, facility daemon; ten messages of a kind a minute at the most.
     Syslog,
     /// A file, appended to; reopened on SIGHUP.
     File(PathBuf),
@@ -162,14 +164,8 @@ pub fn start(to: &LogTo, level: LogLevel) -> Result<LogFile> {
 }
 
 fn syslog_layer() -> Box<dyn Layer<Registry> + Send + Sync> {
-    let identity = c"logjam";
-    let syslog =
-        syslog_tracing::Syslog::new(identity, syslog_tracing::Options::LOG_PID, syslog_tracing::Facility::Daemon);
     let layer = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).without_time().with_level(false);
-    match syslog {
-        Some(syslog) => Box::new(layer.log_internal_errors(false).with_writer(syslog)),
-        None => Box::new(layer.with_writer(std::io::sink)),
-    }
+    Box::new(layer.log_internal_errors(false).with_writer(syslog::Quiet::new()))
 }
 
 /// Says why the program ends, whatever the level.

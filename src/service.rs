@@ -3,6 +3,7 @@
 use crate::archive::Archive;
 use crate::archive::uploader::Uploader;
 use crate::config::check_dir;
+use crate::env::confine;
 use crate::env::signals::{Asked, Signals};
 use crate::error::{Error, Kind, Result};
 use crate::log::LogFile;
@@ -28,6 +29,7 @@ pub fn run(
     archive.make_dirs()?;
     let ears = Ears::listen(signals, archive, log.clone())?;
     loop {
+        confine::look_after();
         let pass = archive.pass(|name| {
             if let (Some(name), Some(uploader)) = (name, uploader) {
                 uploader.offer(name);

@@ -1,8 +1,9 @@
 //! `logjam compress`, also as `logjam-compress`.
 
-use super::options;
+use super::{access, options};
 use crate::archive::{Archive, Sources};
-use crate::env::Env;
+use crate::config::check_dir;
+use crate::env::disk::Disk;
 use crate::env::signals::Signals;
 use crate::error::Result;
 use crate::format::layout::Layout;
@@ -26,13 +27,20 @@ pub struct Args {
     #[command(flatten)]
     pack: options::Pack,
     #[command(flatten)]
+    access: access::Access,
+    #[command(flatten)]
+    confine: access::Confine,
+    #[command(flatten)]
     pub(super) log: options::Log,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let layout = Layout::new(args.dir.components().collect::<PathBuf>());
-    let mut archive = Archive::new(Env::real(), layout, Sources::Superseded, args.pack.codec()?);
+    check_dir(&Disk, layout.dir())?;
+    let env = args.access.env(layout.dir())?;
+    let mut archive = Archive::new(env, layout, Sources::Superseded, args.pack.codec()?);
     archive.threads = args.pack.threads();
+    args.confine.after_start(archive.layout.dir(), None, &args.log.log_to);
     service::run(&archive, None, args.once, signals, log)
 }

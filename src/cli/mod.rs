@@ -1,5 +1,6 @@
 //! The command line. The doc comment of a flag is its manual.
 
+mod access;
 mod cat;
 mod compress;
 mod ddl;
@@ -17,7 +18,7 @@ mod sentry;
 mod upload;
 mod verify;
 
-use crate::env::guard;
+use crate::env::{confine, guard};
 use crate::env::signals::Signals;
 use crate::error::{Class, Error, Result};
 use crate::log::{self, LogFile};
@@ -81,6 +82,7 @@ impl From<Left> for Done {
 
 /// Parses the command line, runs the command, and says how it went.
 pub fn main() -> ExitCode {
+    confine::keep_secrets();
     let args = called_as(std::env::args_os().collect());
     // Before anything else: the guard is to stay small, and every worker to begin anew.
     guard::stand_by(&args);

@@ -1,9 +1,10 @@
 //! `logjam pipe`.
 
-use super::options;
+use super::{access, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
+use crate::env::disk::Disk;
 use crate::env::guard;
 use crate::env::input::Input;
 use crate::env::metadata::ec2_suffix;
@@ -105,6 +106,10 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
+    access: access::Access,
+    #[command(flatten)]
+    confine: access::Confine,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -139,7 +144,6 @@ impl FromStr for Sync {
 
 /// Runs the command.
 pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
-    let env = Env::real();
     let input = Input::stdin()?;
     if let Some(died) = guard::held().and_then(|held| held.died.as_ref()) {
         tracing::warn!("{died}; this one goes on where it stood");
@@ -147,7 +151,7 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     // In the middle of a dialogue an error would be the answer to a message.
     let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
     let (pipe, speech, store, dest) = loop {
-        match start(args, &env, log) {
+        match start(args, log) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
             Err(e) => {
@@ -157,6 +161,7 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
             }
         }
     };
+    args.confine.after_start(pipe.archive.layout.dir(), dest.as_ref(), &args.log.log_to);
     let archive = pipe.archive.clone();
     pipeline::run(pipe, speech, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
@@ -166,9 +171,9 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
 
 type Started = (Pipe, Option<Speech>, Option<Arc<dyn Store>>, Option<Dest>);
 
-fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
+fn start(args: &Args, log: &LogFile) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
-    let store = dest.as_ref().map(|dest| args.s3.store(env, dest)).transpose()?;
+    let store = dest.as_ref().map(|dest| args.access.store(&args.s3, dest)).transpose()?;
     if dest.is_none() {
         args.s3.refuse_without_s3()?;
         args.sign.refuse_without_dest()?;
@@ -176,7 +181,8 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let codec = args.pack.codec()?;
     // Without the slash that would let a link at its end be followed.
     let dir: PathBuf = args.dir.components().collect();
-    config::check_dir(&*env.fs, &dir)?;
+    config::check_dir(&Disk, &dir)?;
+    let env = args.access.env(&dir)?;
     if let Some(dest) = &dest {
         config::check_apart(&Layout::new(&dir), dest)?;
     }
@@ -197,7 +203,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
         following: Some(Arc::default()),
         host: config::host_name(),
         signer: args.sign.signer()?,
-        ..Archive::new(env.clone(), Layout::new(dir), Sources::Sealed, codec)
+        ..Archive::new(env, Layout::new(dir), Sources::Sealed, codec)
     };
     let spool =
         spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };

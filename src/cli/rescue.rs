@@ -1,6 +1,6 @@
 //! `logjam rescue`.
 
-use super::options;
+use super::{access, options};
 use super::reading::{runtime, say};
 use crate::archive::rescue::{Report, Rescue};
 use crate::config;
@@ -30,6 +30,8 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
+    access: access::Access,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -39,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Left> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
-    let store = args.s3.store(&env, &dest)?;
+    let store = args.access.store(&args.s3, &dest)?;
     let rescue = Rescue {
         env,
         store,

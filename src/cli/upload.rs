@@ -1,10 +1,10 @@
 //! `logjam upload`, also as `logjam-upload`.
 
-use super::options;
+use super::{access, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Codec, Sources};
 use crate::config;
-use crate::env::Env;
+use crate::env::disk::Disk;
 use crate::env::signals::Signals;
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
@@ -34,6 +34,10 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
+    access: access::Access,
+    #[command(flatten)]
+    confine: access::Confine,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -41,10 +45,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
-    let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
-    let store = args.s3.store(&env, &dest)?;
+    let store = args.access.store(&args.s3, &dest)?;
     let layout = Layout::new(parent(&args.archive)?);
+    config::check_dir(&Disk, layout.dir())?;
+    let env = args.access.env(layout.dir())?;
     let archive = Archive {
         uploads: true,
         keep: args.keep.keep,
@@ -53,6 +58,7 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
         ..Archive::new(env, layout, Sources::None, Codec::Gzip(6))
     };
     config::check_apart(&archive.layout, &dest)?;
+    args.confine.after_start(archive.layout.dir(), Some(&dest), &args.log.log_to);
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

@@ -1,5 +1,6 @@
 //! The real disk.
 
+use super::access::{DIR_MODE, FILE_MODE};
 use super::fs::{Entry, EntryKind, File, FileId, Fs, Space};
 use super::slate::Slate;
 use crate::error::{Error, Kind, Result};
@@ -12,9 +13,6 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOp
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const FILE_MODE: u32 = 0o640;
-const DIR_MODE: u32 = 0o750;
 
 /// The file system of this machine.
 pub struct Disk;

@@ -50,7 +50,7 @@ pub struct Space {
 /// A file system. Every path is absolute or relative to the working directory; no operation follows a symbolic link
 /// in the last component. Errors are of [`crate::error::Error::io`].
 pub trait Fs: Send + Sync {
-    /// Creates a file that does not exist (`O_EXCL`), mode 0640, for reading and appending. One process at a time may append.
+    /// Creates a file that does not exist (`O_EXCL`), mode 0640 unless [`super::access`] says otherwise, for reading and appending. One process at a time may append.
     fn create(&self, path: &Path) -> Result<Arc<dyn File>>;
     /// Opens a regular file for reading and appending.
     fn open(&self, path: &Path) -> Result<Arc<dyn File>>;
@@ -60,7 +60,7 @@ pub trait Fs: Send + Sync {
     fn list(&self, dir: &Path) -> Result<Vec<Entry>>;
     /// What stands at a path, or `None`.
     fn stat(&self, path: &Path) -> Result<Option<Entry>>;
-    /// Creates a directory, mode 0750; one that stands already is success. True if it was created.
+    /// Creates a directory, mode 0750 unless [`super::access`] says otherwise; one that stands already is success. True if it was created.
     fn make_dir(&self, path: &Path) -> Result<bool>;
     /// Gives a file another name; [`Kind::Exists`] if the name is taken.
     fn link(&self, from: &Path, to: &Path) -> Result<()>;

@@ -3,8 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "these are the doors")]
 
+pub mod access;
 pub mod checksum;
 pub mod clock;
+pub mod confine;
 pub mod directory;
 pub mod disk;
 pub mod fs;
@@ -20,6 +22,7 @@ pub mod s3;
 pub mod signals;
 pub mod slate;
 pub mod store;
+pub mod syslog;
 pub mod threads;
 
 use std::sync::Arc;
@@ -37,5 +40,11 @@ impl Env {
     /// The real clock and the real disk.
     pub fn real() -> Self {
         Self { clock: Arc::new(clock::System), fs: Arc::new(disk::Disk) }
+    }
+
+    /// The real clock, and the real disk with what is made below `root` as `access` says.
+    pub fn shared(root: &std::path::Path, access: access::Access) -> crate::error::Result<Self> {
+        let fs = access::Shared::below(root, access)?;
+        Ok(Self { clock: Arc::new(clock::System), fs: Arc::new(fs) })
     }
 }

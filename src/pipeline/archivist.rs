@@ -4,6 +4,7 @@ use super::{Event, Left, Pipe, Reports};
 use crate::archive::silence::Silence;
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Pass};
+use crate::env::confine;
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
@@ -96,6 +97,7 @@ impl Archivist {
                 Err(RecvTimeoutError::Disconnected) => self.finishing = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            confine::look_after();
             self.seal_waiting();
             // What is sealed or asked for during a pass is not in its plan.
             let last = self.finishing;

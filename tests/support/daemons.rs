@@ -578,7 +578,13 @@ pub struct Setup {
     pub main_queue: String,
     /// Variables for it and for its children.
     pub environment: Vec<(String, String)>,
+    /// Whether it has a /dev of its own, with the system's log in it: what syslog(3) says in it and in its children comes to it.
+    pub dev_log: bool,
 }
+
+/// A /dev with what a daemon and logjam need, in a mount namespace, and /dev/log for rsyslogd to make.
+const OWN_DEV: &str = r#"mkdir "$0" && for device in null zero random urandom; do : >"$0/$device" && mount --bind "/dev/$device" "$0/$device" || exit; done
+mount --rbind "$0" /dev && exec "$@""#;
 
 /// Starts the real rsyslogd with `rules`, the text of a file such as one would put into /etc/rsyslog.d.
 ///
@@ -601,7 +607,7 @@ pub fn start_rsyslogd_with(site: &Site, setup: &Setup, rules: &str) -> Daemon {
     };
     let main = format!(
         r#"global(workDirectory="{root}/state" processInternalMessages="on" reportChildProcessExits="all" {globals})
-module(load="imtcp")
+{system}module(load="imtcp")
 input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{root}/port")
 main_queue({main_queue})
 if $programname startswith "rsyslogd" then {{
@@ -612,10 +618,14 @@ include(file="{root}/rules.conf")
 "#,
         root = site.text("").trim_end_matches('/'),
         globals = setup.globals,
+        system = if setup.dev_log { "module(load=\"imuxsock\" SysSock.RateLimit.Interval=\"0\")\n" } else { "" },
     );
     fs::write(site.path("rsyslog.conf"), main).expect("the configuration");
 
-    let mut command = Command::new(rsyslogd());
+    let mut command = Command::new(if setup.dev_log { "unshare" } else { rsyslogd() });
+    if setup.dev_log {
+        command.args(["--mount", "/bin/sh", "-c", OWN_DEV]).arg(site.path("dev")).arg(rsyslogd());
+    }
     command.arg("-n").arg("-f").arg(site.path("rsyslog.conf")).arg("-i").arg(site.path("rsyslogd.pid"));
     let environment: Vec<_> = setup.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut daemon = Daemon { process: spawn(command, &environment, &site.path("rsyslogd.err")), port: 0 };
@@ -683,7 +693,7 @@ source s_src {{ syslog(ip("127.0.0.1") port({port}) transport("tcp") max-connect
 }
 
 /// A port that was free a moment ago: syslog-ng cannot be asked to pick one.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
 }

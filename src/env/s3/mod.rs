@@ -21,6 +21,7 @@ mod digest;
 mod errors;
 mod link;
 mod multipart;
+pub mod needs;
 mod put;
 mod read;
 

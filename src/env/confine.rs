@@ -1,0 +1,201 @@
+//! What a process gives up once it has started: new privileges (`no_new_privs`), and every part of the file system that it does
+//! not need (Landlock, landlock(7)). And what it never does: leave its memory, with lines and keys in it, as a core dump.
+//!
+//! A worker confines itself, never the guard, so that the next worker can begin anew.
+
+use super::guard;
+use landlock::{
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use nix::libc;
+use nix::sys::prctl::{set_dumpable, set_no_new_privs};
+use nix::sys::resource::{Resource, setrlimit};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The newest version of Landlock whose rights are known here; an older kernel keeps to what it has.
+const KNOWN: ABI = ABI::V6;
+/// What every process may read: settings of the system, its libraries (name services are loaded when they are asked),
+/// certificates, time zones.
+const SYSTEM: [&str; 11] = [
+    "/etc", "/usr", "/lib", "/lib32", "/lib64", "/opt", "/run", "/proc", "/sys", "/nix/store", "/gnu/store",
+];
+/// Opened for what nobody is to read.
+const NULL: &str = "/dev/null";
+
+/// What a process needs of the file system after its start.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// Directories in which it makes, changes and removes files. One that is not there yet is made: then its parent counts.
+    pub dirs: Vec<PathBuf>,
+    /// Files and directories that it reads. A file may be replaced: all of its directory can be read.
+    pub read: Vec<PathBuf>,
+    /// Why nothing can be given up: other programs are started, and what they need is not known.
+    pub programs: Option<String>,
+}
+
+/// What was given up.
+#[derive(Clone, Debug, Default)]
+pub struct Confined {
+    no_new_privs: bool,
+    landlock: bool,
+    /// Why not all of it was.
+    pub why: Option<String>,
+    /// Directories to which it is confined, and which it can read.
+    dirs: Vec<PathBuf>,
+}
+
+static CONFINED: OnceLock<Confined> = OnceLock::new();
+
+/// Sees to it that no core dump of this process and its children is written, and that no other process of its user looks into its memory.
+/// To be called first of all.
+pub fn keep_secrets() {
+    // Neither can fail on Linux; the one holds where dumps are written, the other where a program takes them (core(5)).
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = set_dumpable(false);
+}
+
+/// Confines this thread, and those that it starts from now on, to what it needs. A kernel that can't is no reason to stop.
+/// To be called once, before the first other thread is started.
+pub fn confine(needs: &Needs) -> &'static Confined {
+    let confined = match &needs.programs {
+        Some(why) => Confined { why: Some(why.clone()), ..Confined::default() },
+        None => give_up(needs),
+    };
+    let confined = CONFINED.get_or_init(|| confined);
+    tracing::debug!("{confined}");
+    confined
+}
+
+/// What this process gave up; `None` if it was not asked to.
+pub fn confined() -> Option<&'static Confined> {
+    CONFINED.get()
+}
+
+/// Landlock knows directories, not their names. If another one has come into the place of one that this process is confined to (a
+/// file system was mounted, the directory made anew), nothing can be done there: the guard is made to start another worker, which
+/// begins anew. Without a guard it is said.
+pub fn look_after() {
+    static SAID: OnceLock<()> = OnceLock::new();
+    let Some(dir) = CONFINED.get().and_then(Confined::moved) else { return };
+    let what = "it is not the directory that stood there at the start, and this process is confined to that one";
+    if guard::held().is_some() {
+        tracing::warn!("{}: {what}; another worker takes over", dir.display());
+        // As safe as any other moment: whatever a worker leaves behind, the next one goes on with.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    } else if SAID.set(()).is_ok() {
+        tracing::error!("{}: {what}; start it anew, or with --no-confine", dir.display());
+    }
+}
+
+impl Confined {
+    /// The first directory that may not be read any more. One that is gone may come back.
+    fn moved(&self) -> Option<&Path> {
+        self.dirs.iter().map(PathBuf::as_path).find(|dir| !may_read(dir))
+    }
+}
+
+/// Whether what stands of a path may be read: false only if that is forbidden.
+fn may_read(path: &Path) -> bool {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(nearest(path));
+    !opened.is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+impl std::fmt::Display for Confined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let given = [(self.no_new_privs, "no_new_privs"), (self.landlock, "landlock")];
+        let given: Vec<_> = given.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
+        match given.is_empty() {
+            true => write!(f, "confined: no")?,
+            false => write!(f, "confined: {}", given.join(", "))?,
+        }
+        match &self.why {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn give_up(needs: &Needs) -> Confined {
+    let mut confined = Confined { no_new_privs: set_no_new_privs().is_ok(), ..Confined::default() };
+    match restrict(needs) {
+        Ok(true) => {
+            confined.landlock = true;
+            confined.dirs = needs.dirs.iter().filter(|dir| may_read(dir)).cloned().collect();
+        }
+        Ok(false) => confined.why = Some("this kernel has no Landlock".into()),
+        Err(e) => confined.why = Some(format!("Landlock: {e}")),
+    }
+    confined
+}
+
+/// The path, or what stands of it: the file that is to be there may be made later.
+fn nearest(path: &Path) -> PathBuf {
+    let standing = path.ancestors().find(|path| !path.as_os_str().is_empty() && path.exists());
+    standing.map_or_else(|| PathBuf::from(if path.is_absolute() { "/" } else { "." }), Path::to_owned)
+}
+
+/// Whether the kernel does it. The first version of Landlock forbids to link a file into another directory, and all that
+/// logjam finishes is linked: with that one it is left alone.
+fn restrict(needs: &Needs) -> Result<bool, RulesetError> {
+    let all = AccessFs::from_all(KNOWN) & !BitFlags::from(AccessFs::Execute);
+    let refer = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::Refer);
+    let Ok(ruleset) = refer else { return Ok(false) };
+    let mut rules = ruleset
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all)?
+        .scope(Scope::from_all(KNOWN))?
+        .create()?;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    for dir in &needs.dirs {
+        rules = allow(rules, &nearest(dir), all)?;
+    }
+    for path in SYSTEM.iter().map(Path::new) {
+        rules = allow(rules, path, read)?;
+    }
+    rules = allow(rules, Path::new(NULL), AccessFs::ReadFile | AccessFs::WriteFile)?;
+    for path in &needs.read {
+        // Also where a link leads to.
+        let target = std::fs::canonicalize(path).ok();
+        for path in target.iter().chain([path]) {
+            let standing = nearest(path);
+            let dir = if standing.is_dir() { &standing } else { standing.parent().unwrap_or(&standing) };
+            rules = allow(rules, dir, read)?;
+        }
+    }
+    Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// What is not there needs no rule.
+fn allow(rules: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+    match PathFd::new(path) {
+        Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights)),
+        Err(_) => Ok(rules),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_yet_counts_as_what_stands_above_it() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(nearest(&root.path().join("a/b")), root.path());
+        assert_eq!(nearest(root.path()), root.path());
+        assert_eq!(nearest(Path::new("no-such-directory/a")), Path::new("."));
+    }
+
+    #[test]
+    fn what_was_given_up_is_said_in_one_line() {
+        let none = Confined { why: Some("this kernel has no Landlock".into()), ..Confined::default() };
+        assert_eq!(none.to_string(), "confined: no (this kernel has no Landlock)");
+        let all = Confined { no_new_privs: true, landlock: true, ..Confined::default() };
+        assert_eq!(all.to_string(), "confined: no_new_privs, landlock");
+        let some = Confined { landlock: false, ..Confined { no_new_privs: true, ..none } };
+        assert_eq!(some.to_string(), "confined: no_new_privs (this kernel has no Landlock)");
+    }
+}
