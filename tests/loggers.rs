@@ -2,12 +2,12 @@
 //! systemd as process 1 could run, checked by its own tool, with their command lines run by hand.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
+#[path = "support/omprog_cases.rs"]
+mod cases;
 #[path = "support/daemons.rs"]
 mod daemons;
 #[path = "support/far.rs"]
 mod far;
-#[path = "support/omprog_cases.rs"]
-mod cases;
 
 use daemons::*;
 use nix::sys::signal::{Signal, kill};
@@ -30,7 +30,8 @@ fn program(path: &str) -> Command {
     let root = loggers();
     let program = root.join(path);
     assert!(program.exists(), "{} is not there: run tests/install-debian", program.display());
-    let mut folders: Vec<_> = all_files(&root).iter().filter(|f| is_library(f)).filter_map(|f| f.parent().map(Path::to_owned)).collect();
+    let mut folders: Vec<_> =
+        all_files(&root).iter().filter(|f| is_library(f)).filter_map(|f| f.parent().map(Path::to_owned)).collect();
     folders.dedup();
     let mut command = Command::new(&program);
     command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).expect("library paths"));
@@ -142,7 +143,8 @@ fn apache_writes_both_its_logs_through_reloads_and_kills_without_losing_a_line()
     fs::create_dir(site.path("run")).expect("a directory");
     fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).expect("its mode");
     let (dir, own) = (format!("{} ", site.text("spool")), site.text("own.log"));
-    let logs = ours(&site, "apache/logjam.conf", &[("/var/log/logjam/apache.log", &own), ("/var/log/logjam/apache ", &dir)]);
+    let logs =
+        ours(&site, "apache/logjam.conf", &[("/var/log/logjam/apache.log", &own), ("/var/log/logjam/apache ", &dir)]);
     fs::write(site.path("logjam.conf"), logs).expect("the shipped file");
     // What Debian's own configuration has around it.
     let main = format!(
@@ -176,7 +178,9 @@ fn apache_writes_both_its_logs_through_reloads_and_kills_without_losing_a_line()
 
 /// A FIFO as systemd's socket units hold it: for reading and writing.
 fn hold_fifo(site: &Site, socket: &str) -> fs::File {
-    let set = |key: &str| socket.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect("a setting").to_owned();
+    let set = |key: &str| {
+        socket.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect("a setting").to_owned()
+    };
     let path = PathBuf::from(set("ListenFIFO"));
     assert!(path.starts_with(site.path("")), "{}", path.display());
     let mode = u32::from_str_radix(&set("SocketMode"), 8).expect("an octal mode");
@@ -202,7 +206,8 @@ fn exec_start(site: &Site, service: &str, fifo: &fs::File) -> Started {
 /// The two template units of a FIFO for one program.
 fn units(site: &Site, name: &str) -> (String, String) {
     let edits = |text: String| {
-        text.replace(&format!("/var/log/logjam/{name}"), &site.text("spool")).replace("/run/logjam/", &site.text("run/"))
+        text.replace(&format!("/var/log/logjam/{name}"), &site.text("spool"))
+            .replace("/run/logjam/", &site.text("run/"))
     };
     fs::create_dir_all(site.path("run")).expect("a directory");
     let read = |file: &str| edits(ours_without_paths(site, file).replace("%i", name));
@@ -457,24 +462,44 @@ fn verified(site: &Site, edits: &[(&str, &str)]) -> String {
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
     let site = Site::new();
-    let ours = |said: String| said.lines().filter(|line| line.contains("logjam@") || line.contains("app")).map(String::from).collect::<Vec<_>>();
+    let ours = |said: String| {
+        said.lines()
+            .filter(|line| line.contains("logjam@") || line.contains("app"))
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ours(verified(&site, &[])), [""; 0]);
     let wrong = ours(verified(&site, &[("PipeSize", "PipesSize"), ("StandardInput", "StandardInputs")]));
-    assert!(wrong.iter().any(|line| line.contains("PipesSize")) && wrong.iter().any(|line| line.contains("StandardInputs")), "{wrong:?}");
+    assert!(
+        wrong.iter().any(|line| line.contains("PipesSize")) && wrong.iter().any(|line| line.contains("StandardInputs")),
+        "{wrong:?}"
+    );
 }
 
 #[test]
 fn a_program_and_its_logjam_in_one_unit_end_together_and_leave_every_line() {
     let site = Site::new();
     let unit = ours_without_paths(&site, "systemd/app-piped.service");
-    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '")?.strip_suffix('\'')).expect("a shell line");
+    let line = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '")?.strip_suffix('\''))
+        .expect("a shell line");
     // A program that says something when it is asked to end.
     let app = site.text("app");
-    fs::write(&app, "#!/bin/sh\ntrap 'echo asked >&2; echo last; exit 0' TERM\necho first\nsleep 1000 >/dev/null 2>&1 &\nwait\n").expect("a program");
+    fs::write(
+        &app,
+        "#!/bin/sh\ntrap 'echo asked >&2; echo last; exit 0' TERM\necho first\nsleep 1000 >/dev/null 2>&1 &\nwait\n",
+    )
+    .expect("a program");
     fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).expect("its mode");
     let line = line.replace("/usr/bin/app", &app).replace("/var/log/logjam/app", &site.text("spool"));
     let mut command = Command::new("sh");
-    command.args(["-c", &line]).env("LOGJAM_SUFFIX", "test").process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(["-c", &line])
+        .env("LOGJAM_SUFFIX", "test")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let mut service = Started::start(&site, command);
     site.wait_for_text("first");
     // To all of the unit's processes, as systemd does.

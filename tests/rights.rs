@@ -34,7 +34,8 @@ fn made(root: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
             found.push(entry.path());
         }
     }
-    let private = |path: &PathBuf| path.strip_prefix(root).unwrap().components().any(|part| part.as_os_str() == ".logjam");
+    let private =
+        |path: &PathBuf| path.strip_prefix(root).unwrap().components().any(|part| part.as_os_str() == ".logjam");
     found.into_iter().partition(|path| !private(path))
 }
 
@@ -93,7 +94,8 @@ fn the_group_reads_hours_and_archives_and_nothing_that_is_logjams_own() {
     fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o750)).unwrap();
     run(shell("echo line | \"$@\"", ["pipe", &spool.arg(), "--prefix=a", "--group=adm"])).code_is(0);
     run(shell("echo line | \"$@\"", ["pipe", &spool.arg(), "--prefix=b", "--once", "--group=adm"])).code_is(0);
-    let member = |line: &str| Command::new("sh").args(["-c", line]).current_dir(spool.dir()).uid(NOBODY).gid(GID).output();
+    let member =
+        |line: &str| Command::new("sh").args(["-c", line]).current_dir(spool.dir()).uid(NOBODY).gid(GID).output();
     let read = member("cat a-*.log && zcat archive/b-*.log.gz").unwrap();
     assert_eq!(String::from_utf8_lossy(&read.stdout), "line\nline\n", "{read:?}");
     let own = member("ls .logjam/seal").unwrap();
@@ -137,7 +139,10 @@ fn a_worker_that_takes_over_gives_files_the_same_modes_and_group() {
 fn rights_that_cannot_be_given_are_refused_with_the_mend() {
     let spool = Spool::new();
     let pipe = |option: &str| logjam(["pipe", &spool.arg(), option]);
-    run(pipe("--group=no-such-group")).code_is(2).says("--group=no-such-group: there is no such group").says("groupadd");
+    run(pipe("--group=no-such-group"))
+        .code_is(2)
+        .says("--group=no-such-group: there is no such group")
+        .says("groupadd");
     for (option, mend) in [
         ("--file-mode=0440", "its owner must be able to read and write it"),
         ("--file-mode=0666", "others must not write it"),
@@ -233,6 +238,8 @@ fn a_confined_worker_cannot_be_led_out_of_its_directories() {
         let spool = Spool::new();
         fs::create_dir(spool.beside("log")).unwrap();
         fs::create_dir(spool.beside("elsewhere")).unwrap();
+        // Otherwise what stands above it would count.
+        fs::create_dir(spool.beside("bucket")).unwrap();
         let (log, target) = (spool.beside("log/own"), spool.beside("elsewhere/target"));
         let to = format!("--log-to={}", log.display());
         let mut options = vec!["-l", "debug", &to];
@@ -321,7 +328,9 @@ fn no_core_dump_is_left_of_guard_or_worker() {
     let with_cores = |line: &str, args: &[&str]| shell(&format!("ulimit -c unlimited; {line}"), args);
     // What any other program leaves, or the test would show nothing.
     let other = aborted(with_cores("exec sleep 1000", &[]), dir.path(), |child| {
-        until("it runs", || fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name == "sleep\n"));
+        until("it runs", || {
+            fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|name| name == "sleep\n")
+        });
         own(child)
     });
     assert!(other.core_dumped(), "this machine writes no core dumps: {other:?}");
@@ -337,7 +346,8 @@ fn no_core_dump_is_left_of_guard_or_worker() {
             let list = format!("/proc/{0}/task/{0}/children", child.id());
             let worker = |text: String| text.split_whitespace().filter_map(|pid| pid.parse().ok()).next();
             // The worker first: the guard would start another one.
-            let mut all: Vec<_> = fs::read_to_string(&list).ok().and_then(worker).map(Pid::from_raw).into_iter().collect();
+            let mut all: Vec<_> =
+                fs::read_to_string(&list).ok().and_then(worker).map(Pid::from_raw).into_iter().collect();
             all.extend(own(child));
             all
         });
@@ -347,7 +357,8 @@ fn no_core_dump_is_left_of_guard_or_worker() {
     assert_eq!(names(dir.path()), [""; 0]);
     until("no worker is left", || {
         !fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-            fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&spool.arg()))
+            fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&spool.arg()))
         })
     });
 }

@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 /// Mode of a file, unless it is set.
 pub const FILE_MODE: u32 = 0o640;
@@ -49,6 +49,7 @@ impl Shared {
     /// # Errors
     /// If files can't be given to that group.
     pub fn below(root: &Path, mut access: Access) -> Result<Self> {
+        static TOLD: Once = Once::new();
         let there = std::fs::metadata(root).ok().filter(std::fs::Metadata::is_dir);
         let inherits = there.as_ref().filter(|meta| meta.mode() & SETGID != 0);
         if let Some(group) = access.group
@@ -61,11 +62,13 @@ impl Shared {
         } else if let Some(meta) = inherits {
             match try_group(root, meta.gid()) {
                 Ok(()) => access.group = Some(meta.gid()),
-                Err(e) => tracing::warn!(
-                    "{}: belongs to group {} and is setgid, but files can't be given to that: {e}; archives get the group of this user",
-                    root.display(),
-                    name_of(meta.gid()),
-                ),
+                Err(e) => TOLD.call_once(|| {
+                    tracing::warn!(
+                        "{}: belongs to group {} and is setgid, but files can't be given to that: {e}; archives get the group of this user",
+                        root.display(),
+                        name_of(meta.gid()),
+                    );
+                }),
             }
         }
         if inherits.is_some() {
@@ -97,7 +100,8 @@ pub fn group(name: &str) -> Result<Option<u32>> {
     if let Ok(number) = name.parse() {
         return Ok(Some(number));
     }
-    let found = nix::unistd::Group::from_name(name).map_err(|e| Error::io("look up", format!("group {name}"), &e.into()));
+    let found =
+        nix::unistd::Group::from_name(name).map_err(|e| Error::io("look up", format!("group {name}"), &e.into()));
     Ok(found?.map(|group| group.gid.as_raw()))
 }
 
@@ -132,7 +136,7 @@ impl Fs for Shared {
     fn make_dir(&self, path: &Path) -> Result<bool> {
         let made = Disk.make_dir(path)?;
         let (group, mode) = match self.is_private(path) {
-            true if self.access.group.is_none() => return Ok(made),
+            true if self.access.group.is_none() && self.access.dir_mode & SETGID == 0 => return Ok(made),
             // Not that of a setgid directory around it.
             true => (Some(nix::unistd::getegid().as_raw()), DIR_MODE),
             false => (self.access.group, self.access.dir_mode),

@@ -20,9 +20,8 @@ use std::sync::OnceLock;
 const KNOWN: ABI = ABI::V6;
 /// What every process may read: settings of the system, its libraries (name services are loaded when they are asked),
 /// certificates, time zones.
-const SYSTEM: [&str; 11] = [
-    "/etc", "/usr", "/lib", "/lib32", "/lib64", "/opt", "/run", "/proc", "/sys", "/nix/store", "/gnu/store",
-];
+const SYSTEM: [&str; 11] =
+    ["/etc", "/usr", "/lib", "/lib32", "/lib64", "/opt", "/run", "/proc", "/sys", "/nix/store", "/gnu/store"];
 /// Opened for what nobody is to read.
 const NULL: &str = "/dev/null";
 

@@ -97,8 +97,9 @@ impl Archivist {
                 Err(RecvTimeoutError::Disconnected) => self.finishing = true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            confine::look_after();
             self.seal_waiting();
+            // After what has ended is written down: another worker would go on with the file of this period.
+            confine::look_after();
             // What is sealed or asked for during a pass is not in its plan.
             let last = self.finishing;
             let (again, undone) = self.pass(uploader, once && last);
