@@ -36,7 +36,8 @@ fn program(path: &str) -> Command {
     let mut command = Command::new(&program);
     command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).expect("library paths"));
     let paths = [root.join("usr/bin"), root.join("usr/sbin")].into_iter();
-    let paths = paths.chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let paths = paths.chain(std::env::split_paths(&others));
     command.env("PATH", std::env::join_paths(paths).expect("a PATH")).env("LOGJAM_SUFFIX", "test");
     command.process_group(0).stdin(Stdio::null());
     command
