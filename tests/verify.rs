@@ -351,7 +351,7 @@ fn a_file_of_heads_that_was_cut_or_is_none_is_refused() {
     let place = Place::bucket(&made.objects);
     let heads = made.heads(&place);
     let lines: Vec<_> = heads.content().lines().map(|line| format!("{line}\n")).collect();
-    std::fs::write(heads.path(), &lines[..lines.len() - 1].concat()).unwrap();
+    std::fs::write(heads.path(), lines[..lines.len() - 1].concat()).unwrap();
     let says = format!("holds {} heads, and says that there are {}", lines.len() - 2, lines.len() - 1);
     place.verify(&[&heads.option()]).code_is(2).says(&says);
     std::fs::remove_file(heads.path()).unwrap();
