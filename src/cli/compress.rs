@@ -1,11 +1,13 @@
 //! `logjam compress`, also as `logjam-compress`.
 
 use super::options;
+use super::watched::Metrics;
 use crate::archive::{Archive, Sources};
 use crate::env::Env;
 use crate::env::signals::Signals;
 use crate::error::Result;
 use crate::format::layout::Layout;
+use crate::format::state::State;
 use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
@@ -26,6 +28,8 @@ pub struct Args {
     #[command(flatten)]
     pack: options::Pack,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
 }
 
@@ -34,5 +38,7 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let layout = Layout::new(args.dir.components().collect::<PathBuf>());
     let mut archive = Archive::new(Env::real(), layout, Sources::Superseded, args.pack.codec()?);
     archive.threads = args.pack.threads();
+    let about = State::begun("compress", std::process::id(), archive.env.clock.now());
+    let _watched = args.metrics.begin(&archive.env, &archive.layout, about)?;
     service::run(&archive, None, args.once, signals, log)
 }

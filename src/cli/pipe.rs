@@ -1,6 +1,7 @@
 //! `logjam pipe`.
 
 use super::options;
+use super::watched::{Metrics, Watched};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
@@ -13,6 +14,7 @@ use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
+use crate::format::state::State;
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
 use crate::pipeline::{self, Left, Pipe, Speech};
@@ -105,6 +107,8 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -146,7 +150,7 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     }
     // In the middle of a dialogue an error would be the answer to a message.
     let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
-    let (pipe, speech, store, dest) = loop {
+    let Started { pipe, speech, store, dest, watched: _watched } = loop {
         match start(args, &env, log) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
@@ -164,7 +168,13 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     })
 }
 
-type Started = (Pipe, Option<Speech>, Option<Arc<dyn Store>>, Option<Dest>);
+struct Started {
+    pipe: Pipe,
+    speech: Option<Speech>,
+    store: Option<Arc<dyn Store>>,
+    dest: Option<Dest>,
+    watched: Watched,
+}
 
 fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
@@ -205,8 +215,20 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let checkpoints = checkpoints(args, dest.as_ref())?;
     let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
+    let watched = args.metrics.begin(env, &pipe.archive.layout, about(args, &pipe))?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
-    Ok((pipe, speech, store, dest))
+    Ok(Started { pipe, speech, store, dest, watched })
+}
+
+/// What others see of this process.
+fn about(args: &Args, pipe: &Pipe) -> State {
+    State {
+        prefix: Some(pipe.spool.prefix.clone()),
+        suffix: Some(pipe.spool.suffix.clone()),
+        seconds: Some(pipe.spool.every.as_secs()),
+        dest: args.dest.clone(),
+        ..State::begun("pipe", std::process::id(), pipe.archive.env.clock.now())
+    }
 }
 
 /// Where checkpoints go, and how often.

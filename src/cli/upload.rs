@@ -1,6 +1,7 @@
 //! `logjam upload`, also as `logjam-upload`.
 
 use super::options;
+use super::watched::Metrics;
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Codec, Sources};
 use crate::config;
@@ -9,6 +10,7 @@ use crate::env::signals::Signals;
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::format::layout::{ARCHIVE, Layout};
+use crate::format::state::State;
 use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
@@ -34,6 +36,8 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -53,6 +57,9 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
         ..Archive::new(env, layout, Sources::None, Codec::Gzip(6))
     };
     config::check_apart(&archive.layout, &dest)?;
+    let about =
+        State { dest: Some(args.dest.clone()), ..State::begun("upload", std::process::id(), archive.env.clock.now()) };
+    let _watched = args.metrics.begin(&archive.env, &archive.layout, about)?;
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

@@ -1,0 +1,49 @@
+//! What others see of a process that goes on: its state in DIR, and metrics.
+
+use crate::config;
+use crate::env::{Env, guard};
+use crate::error::Result;
+use crate::format::layout::Layout;
+use crate::format::state::State;
+use crate::ops::metrics::{Export, Exporter, Settings};
+use crate::ops::state::Keeper;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Metrics.
+#[derive(Args)]
+pub struct Metrics {
+    /// Write metrics into this file every 15 s, whole and readable by all: for node_exporter's textfile collector, which reads
+    /// *.prom. Each process needs a file of its own
+    #[arg(long, value_name = "PATH.prom", value_parser = config::metrics_file)]
+    metrics_file: Option<PathBuf>,
+    /// Answer GET /metrics at this address, for Prometheus: without encryption and without a password, so give one that only
+    /// Prometheus reaches. Each process needs a port of its own
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::listen)]
+    metrics_listen: Option<SocketAddr>,
+}
+
+/// What others see of this process while it is held.
+pub struct Watched {
+    _export: Option<Export>,
+    _keeper: Option<Keeper>,
+}
+
+impl Metrics {
+    /// Lets others see what this process does: in DIR, and as metrics where that was asked for.
+    ///
+    /// # Errors
+    /// DIR is not there, or an address can't be had.
+    pub fn begin(&self, env: &Env, layout: &Layout, about: State) -> Result<Watched> {
+        config::check_dir(&*env.fs, layout.dir())?;
+        let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
+        let restarted = guard::held().is_some_and(|held| held.died.is_some());
+        let exporter = Exporter::open(env, settings, restarted)?;
+        let keeper = Keeper::start(env, layout, about.clone()).inspect_err(|e| tracing::warn!("{e}")).ok();
+        let export = exporter.and_then(|exporter| {
+            exporter.start(env, layout, about).inspect_err(|e| tracing::warn!("{e}; there are no metrics")).ok()
+        });
+        Ok(Watched { _export: export, _keeper: keeper })
+    }
+}
