@@ -231,6 +231,7 @@ fn nothing_is_changed_by_a_look() {
     let spool = Spool::new();
     let (running, mut input) = pipe(&spool, &[]);
     input.write_all(b"a\n").unwrap();
+    until_status(&spool, "a line is there", |seen| seen["streams"][0]["open"][0]["bytes"] == 2);
     running.signal(Signal::SIGUSR1);
     until_status(&spool, "an hour is stored", |seen| seen["streams"][0]["stored"]["files_24h"] == 1);
     input.write_all(b"b\n").unwrap();

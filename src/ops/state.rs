@@ -39,6 +39,8 @@ impl Keeper {
         let mut writer = Writer { env: env.clone(), layout, state, seat: None, known: None };
         let run = move || {
             writer.run();
+            // The seat is free then.
+            drop(writer);
             let _ = tell.send(());
         };
         let thread = std::thread::Builder::new().name("state".into()).stack_size(256 << 10).spawn(run);
