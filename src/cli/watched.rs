@@ -40,7 +40,9 @@ impl Metrics {
         let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
         let restarted = guard::held().is_some_and(|held| held.died.is_some());
         let exporter = Exporter::open(env, settings, restarted)?;
-        let keeper = Keeper::start(env, layout, about.clone()).inspect_err(|e| tracing::warn!("{e}")).ok();
+        let keeper = Keeper::start(env, layout, about.clone())
+            .inspect_err(|e| tracing::warn!("{e}; logjam status does not see this process"))
+            .ok();
         let export = exporter.and_then(|exporter| {
             exporter.start(env, layout, about).inspect_err(|e| tracing::warn!("{e}; there are no metrics")).ok()
         });

@@ -256,3 +256,22 @@ impl Layout {
         self.journals().join(name.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_a_place_of_its_own_and_its_state_lies_beside_it() {
+        let layout = Layout::new("/d");
+        let life = layout.life("pipe", Some(("syslog", "web-1")), 3);
+        assert_eq!(life, Path::new("/d/.logjam/state/pipe.syslog.web-1.3"));
+        assert_eq!(Layout::state(&life), Path::new("/d/.logjam/state/pipe.syslog.web-1.3.json"));
+        assert_eq!(Layout::state_draft(&life), Path::new("/d/.logjam/state/pipe.syslog.web-1.3.next"));
+        assert_eq!(layout.life_of("pipe.syslog.web-1.3.json"), Some(life));
+        assert_eq!(layout.life("upload", None, 0), Path::new("/d/.logjam/state/upload.0"));
+        for name in ["upload.0", ".json", "x.next", "json", ".hidden.json"] {
+            assert_eq!(layout.life_of(name), None, "{name}");
+        }
+    }
+}

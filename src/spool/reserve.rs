@@ -78,8 +78,10 @@ impl Reserve {
             self.waiting = waiting;
             let dir = self.dir.display();
             if waiting {
+                tracing::error!(
+                    "{dir}: free space is down to --reserve; intake waits and drops nothing; free some space"
+                );
                 let cause = "free space is down to --reserve; intake waits and drops nothing";
-                tracing::error!("{dir}: {cause}; free some space");
                 let e = Error::retry("write in", dir, Kind::Full, cause).mend("free some space");
                 self.env.trouble(Stage::Space, &e, LOOK_EVERY);
             } else {

@@ -5,7 +5,7 @@ mod page;
 mod serve;
 
 use crate::env::{Env, export};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::format::layout::Layout;
 use crate::format::state::State;
 use page::Source;
@@ -165,10 +165,7 @@ fn bind(env: &Env, at: SocketAddr, patience: Duration) -> Result<TcpListener> {
                     ErrorKind::PermissionDenied => "give a port from 1024 on",
                     _ => "give an address of this host, such as 127.0.0.1:9184",
                 };
-                return Err(Error {
-                    kind: Kind::Other,
-                    ..Error::usage(format!("--metrics-listen={at}"), e).mend(mend)
-                });
+                return Err(Error::usage(format!("--metrics-listen={at}"), e).mend(mend));
             }
         }
     }
