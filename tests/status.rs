@@ -227,6 +227,22 @@ fn a_process_that_takes_no_line_is_critical_as_long_as_it_runs() {
 }
 
 #[test]
+fn a_start_that_is_held_is_shown_with_its_reason_until_it_succeeds() {
+    let spool = Spool::new();
+    let in_the_way = spool.write("archive", "no directory");
+    let (running, mut input) = pipe(&spool, &["--on-error=hold"]);
+    input.write_all(b"waits\n").unwrap();
+    let seen = until_status(&spool, "it is told", |seen| seen["processes"][0]["troubles"][0]["stage"] == "start");
+    assert_eq!((&seen["state"], &seen["processes"][0]["running"]), (&"critical".into(), &true.into()));
+    run(status(&spool, &["--nagios"])).code_is(2).says("no line is taken in: mkdir").says("Not a directory");
+    fs::remove_file(in_the_way).unwrap();
+    let seen = until_status(&spool, "the line is taken", |seen| seen["streams"][0]["open"][0]["bytes"] == 6);
+    assert_eq!((&seen["state"], seen["processes"].as_array().unwrap().len()), (&"ok".into(), 1));
+    drop(input);
+    running.end().code_is(0);
+}
+
+#[test]
 fn nothing_is_changed_by_a_look() {
     let spool = Spool::new();
     let (running, mut input) = pipe(&spool, &[]);

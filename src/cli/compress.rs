@@ -39,6 +39,6 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let mut archive = Archive::new(Env::real(), layout, Sources::Superseded, args.pack.codec()?);
     archive.threads = args.pack.threads();
     let about = State::begun("compress", std::process::id(), archive.env.clock.now());
-    let _watched = args.metrics.begin(&archive.env, &archive.layout, about)?;
+    let _watched = args.metrics.begin(&archive.env, &archive.layout, about, &mut None)?;
     service::run(&archive, None, args.once, signals, log)
 }

@@ -1,7 +1,7 @@
 //! `logjam pipe`.
 
 use super::options;
-use super::watched::{Metrics, Watched};
+use super::watched::{self, Metrics, PIPE, Watched};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
@@ -14,9 +14,10 @@ use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
-use crate::format::state::State;
+use crate::format::state::{Stage, State};
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
+use crate::ops::state::Keeper;
 use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
@@ -150,11 +151,16 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
     }
     // In the middle of a dialogue an error would be the answer to a message.
     let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
+    let mut holding = None;
     let Started { pipe, speech, store, dest, watched: _watched } = loop {
-        match start(args, &env, log) {
+        match start(args, &env, log, &mut holding) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
             Err(e) => {
+                let suffix =
+                    args.suffix.clone().or_else(|| config::short_host_name().ok()).filter(|suffix| suffix != EC2);
+                holding = holding.or_else(|| watched::holding(&env, &args.dir, &args.prefix, suffix.as_deref()));
+                env.trouble(Stage::Start, &e, HOLD_RETRY);
                 if !wait_for_mend(&input, signals, log, &e, args.confirm_messages)? {
                     return Err(e);
                 }
@@ -176,7 +182,8 @@ struct Started {
     watched: Watched,
 }
 
-fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
+/// `holding`: what shows an earlier try that was held; it makes way for this one.
+fn start(args: &Args, env: &Env, log: &LogFile, holding: &mut Option<Keeper>) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
     let store = dest.as_ref().map(|dest| args.s3.store(env, dest)).transpose()?;
     if dest.is_none() {
@@ -215,7 +222,7 @@ fn start(args: &Args, env: &Env, log: &LogFile) -> Result<Started> {
     let checkpoints = checkpoints(args, dest.as_ref())?;
     let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
-    let watched = args.metrics.begin(env, &pipe.archive.layout, about(args, &pipe))?;
+    let watched = args.metrics.begin(env, &pipe.archive.layout, about(args, &pipe), holding)?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
     Ok(Started { pipe, speech, store, dest, watched })
 }
@@ -227,7 +234,7 @@ fn about(args: &Args, pipe: &Pipe) -> State {
         suffix: Some(pipe.spool.suffix.clone()),
         seconds: Some(pipe.spool.every.as_secs()),
         dest: args.dest.clone(),
-        ..State::begun("pipe", std::process::id(), pipe.archive.env.clock.now())
+        ..State::begun(PIPE, std::process::id(), pipe.archive.env.clock.now())
     }
 }
 

@@ -59,7 +59,7 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     config::check_apart(&archive.layout, &dest)?;
     let about =
         State { dest: Some(args.dest.clone()), ..State::begun("upload", std::process::id(), archive.env.clock.now()) };
-    let _watched = args.metrics.begin(&archive.env, &archive.layout, about)?;
+    let _watched = args.metrics.begin(&archive.env, &archive.layout, about, &mut None)?;
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

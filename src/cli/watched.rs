@@ -4,12 +4,29 @@ use crate::config;
 use crate::env::{Env, guard};
 use crate::error::Result;
 use crate::format::layout::Layout;
-use crate::format::state::State;
+use crate::format::state::{Stage, State};
 use crate::ops::metrics::{Export, Exporter, Settings};
 use crate::ops::state::Keeper;
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What `logjam pipe` calls itself there.
+pub const PIPE: &str = "pipe";
+
+/// Lets others see a start that is held, and why, while what comes back is held. `suffix`: if it is known.
+pub fn holding(env: &Env, dir: &Path, prefix: &str, suffix: Option<&str>) -> Option<Keeper> {
+    let layout = Layout::new(dir.components().collect::<PathBuf>());
+    config::check_dir(&*env.fs, layout.dir()).ok()?;
+    // One that is wrong is shown without its stream.
+    let suffix = suffix.filter(|suffix| config::check_names(prefix, suffix).is_ok());
+    let about = State {
+        prefix: suffix.map(|_| prefix.to_owned()),
+        suffix: suffix.map(str::to_owned),
+        ..State::begun(PIPE, std::process::id(), env.clock.now())
+    };
+    Keeper::start(env, &layout, about).ok()
+}
 
 /// Metrics.
 #[derive(Args)]
@@ -31,15 +48,18 @@ pub struct Watched {
 }
 
 impl Metrics {
-    /// Lets others see what this process does: in DIR, and as metrics where that was asked for.
+    /// Lets others see what this process does: in DIR, and as metrics where that was asked for. `holding`: what showed until now
+    /// that the start was held.
     ///
     /// # Errors
     /// DIR is not there, or an address can't be had.
-    pub fn begin(&self, env: &Env, layout: &Layout, about: State) -> Result<Watched> {
+    pub fn begin(&self, env: &Env, layout: &Layout, about: State, holding: &mut Option<Keeper>) -> Result<Watched> {
         config::check_dir(&*env.fs, layout.dir())?;
         let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
         let restarted = guard::held().is_some_and(|held| held.died.is_some());
         let exporter = Exporter::open(env, settings, restarted)?;
+        env.mended(Stage::Start);
+        drop(holding.take());
         let keeper = Keeper::start(env, layout, about.clone())
             .inspect_err(|e| tracing::warn!("{e}; logjam status does not see this process"))
             .ok();

@@ -11,6 +11,8 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// The start: it is held until that is mended (`--on-error=hold`).
+    Start,
     /// Taking lines: a write fails.
     Intake,
     /// Taking lines: the reserve is reached.
@@ -29,12 +31,13 @@ pub enum Stage {
 
 impl Stage {
     /// All of them, in their order.
-    pub const ALL: [Self; 7] =
-        [Self::Intake, Self::Space, Self::Sync, Self::Seal, Self::Pack, Self::Ahead, Self::Upload];
+    pub const ALL: [Self; 8] =
+        [Self::Start, Self::Intake, Self::Space, Self::Sync, Self::Seal, Self::Pack, Self::Ahead, Self::Upload];
 
     /// As it is written.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Start => "start",
             Self::Intake => "intake",
             Self::Space => "space",
             Self::Sync => "sync",
@@ -47,7 +50,7 @@ impl Stage {
 
     /// Whether no line is taken in meanwhile.
     pub fn stops_intake(self) -> bool {
-        matches!(self, Self::Intake | Self::Space)
+        matches!(self, Self::Start | Self::Intake | Self::Space)
     }
 
     /// Whether a later life finds it anew, and says when it is over.

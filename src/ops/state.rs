@@ -90,6 +90,10 @@ impl Writer {
             let pause = match done {
                 Ok(()) => PAUSE,
                 Err(e) => {
+                    if e.kind == Kind::NotFound {
+                        // Somebody emptied DIR.
+                        self.seat = None;
+                    }
                     if said != e.to_string() {
                         said = e.to_string();
                         tracing::debug!("{e}; `logjam status` does not see this process meanwhile");
