@@ -6,7 +6,8 @@ use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
 use crate::format::name::LogName;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest file name that common file systems take, in bytes (`NAME_MAX`).
@@ -67,6 +68,22 @@ fn mode(text: &str, least: u32, most: u32) -> Option<u32> {
     let octal = digits.bytes().all(|digit| digit.is_ascii_digit());
     let mode = u32::from_str_radix(digits, 8).ok().filter(|_| octal)?;
     (mode & least == least && mode & !most == 0).then_some(mode)
+}
+
+/// `--metrics-file`: node_exporter reads `*.prom`.
+pub fn metrics_file(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() || path.extension().is_none_or(|end| end != "prom") {
+        return Err(
+            "write the absolute path of a file whose name ends with .prom: node_exporter reads no others".into()
+        );
+    }
+    Ok(path.to_owned())
+}
+
+/// `--metrics-listen`: an address and a port, without asking a name server.
+pub fn listen(text: &str) -> std::result::Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, like 127.0.0.1:9184, [::1]:9184 or 0.0.0.0:9184".into())
 }
 
 /// `KEY=VALUE`.
@@ -294,5 +311,7 @@ mod tests {
         assert!(part_size("1MiB").is_err() && part_size("5MiB").is_ok());
         assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert!(pair("=c").is_err() && pair("a").is_err());
+        assert!(metrics_file("/run/x.prom").is_ok() && listen("[::1]:9184").is_ok());
+        assert!(metrics_file("x.prom").is_err() && metrics_file("/run/x").is_err() && listen("localhost:1").is_err());
     }
 }

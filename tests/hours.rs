@@ -91,7 +91,7 @@ impl House {
     }
 
     fn start(&self, once: bool) -> Life {
-        let env = Env { clock: Arc::clone(&self.clock) as Arc<dyn Clock>, fs: Arc::new(Disk) };
+        let env = Env::of(Arc::clone(&self.clock) as Arc<dyn Clock>, Arc::new(Disk));
         let text =
             format!("file://{}/dest/{{prefix}}/{{year}}{{month}}{{day}}/{{filename}}", self.root.path().display());
         let dest = Dest::parse(&text).unwrap();

@@ -207,8 +207,8 @@ fn status_of(pid: impl std::fmt::Display, field: &str) -> String {
 
 /// Whether the kernel has Landlock of the version that is needed: it then is used, and said.
 fn landlock(said: &str) -> bool {
-    let all = said.contains("confined: no_new_privs, landlock");
-    assert!(all || said.contains("confined: no_new_privs (this kernel has no Landlock)"), "{said}");
+    let all = said.contains("gave up: no_new_privs, landlock");
+    assert!(all || said.contains("gave up: no_new_privs (this kernel has no Landlock)"), "{said}");
     all
 }
 
@@ -229,7 +229,7 @@ fn the_worker_gives_up_new_privileges_and_the_guard_keeps_them_for_the_next_one(
     assert_eq!(status_of(worker_of(&pipe), "NoNewPrivs"), "0");
     drop(writer);
     let said = pipe.end().code_is(0).said;
-    assert!(!said.contains("confined"), "{said}");
+    assert!(!said.contains("gave up"), "{said}");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn where_a_program_gives_out_credentials_nothing_is_given_up_and_that_is_said() 
     hour_has(&spool, "one");
     assert_eq!(status_of(worker_of(&pipe), "NoNewPrivs"), "0");
     drop(writer);
-    pipe.end().code_is(0).says(&format!("confined: no ({} has credential_process)", config.display()));
+    pipe.end().code_is(0).says(&format!("gave up: nothing ({} has credential_process)", config.display()));
 }
 
 // -------------------------------------------------------------------------------------------------------------- memory

@@ -11,6 +11,7 @@ use crate::env::growth::Growth;
 use crate::env::threads;
 use crate::error::{Error, Kind, Result};
 use crate::format::name::LogName;
+use crate::format::state::Stage;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -182,9 +183,13 @@ impl Follower {
             return false;
         }
         match self.work(&mut state, &growing) {
-            Ok(more) => more,
+            Ok(more) => {
+                self.archive.env.mended(Stage::Ahead);
+                more
+            }
             Err(e) => {
                 if e.kind != Kind::Busy {
+                    self.archive.env.trouble(Stage::Ahead, &e, AFTER_FAILURE);
                     tracing::warn!("{e}; what is left to pack is packed at the end of the hour, if not before");
                 }
                 // What is on the disk is compared when it is gone on with.

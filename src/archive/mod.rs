@@ -27,11 +27,15 @@ use crate::error::{Class, Error, Kind, Result};
 use crate::format::layout::{BLOCK, Layout};
 use crate::format::name::LogName;
 use crate::format::sign::Signer;
+use crate::format::state::Stage;
 use follow::Following;
 use plan::Step;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// How long what failed waits at the most until it is tried again: DIR is looked at that often.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// What the archive does in one DIR, and how.
 #[derive(Clone)]
@@ -131,7 +135,7 @@ impl Archive {
     /// Does everything that is due on the disk, the oldest files first. `progress` is told of each archive that waits to
     /// be stored, at once, and is called with `None` between two steps.
     pub fn pass(&self, mut progress: impl FnMut(Option<&LogName>)) -> Result<Pass> {
-        let seen = seen::look(self)?;
+        let seen = seen::look(self).inspect_err(|e| self.env.trouble(Stage::Pack, e, RETRY))?;
         let mut pass = Pass::default();
         for step in plan::plan(&seen, self, self.env.clock.now()) {
             progress(None);
@@ -143,9 +147,13 @@ impl Archive {
                 Err(e) if e.kind == Kind::Busy => pass.busy.push(e),
                 Err(e) => {
                     tracing::warn!("{e}{}", if e.class == Class::Retry { "; tried again later" } else { "" });
+                    self.env.trouble(Stage::Pack, &e, RETRY);
                     pass.failed.push(e);
                 }
             }
+        }
+        if pass.failed.is_empty() {
+            self.env.mended(Stage::Pack);
         }
         Ok(pass)
     }

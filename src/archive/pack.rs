@@ -141,6 +141,11 @@ fn place(archive: &Archive, name: &LogName, packed: &LogName, file: &dyn File, e
         summary::write(archive, &name, &summary)?;
         match publish(&**fs, file, &layout.work(packed), &layout.archive(&name)) {
             Ok(()) => {
+                let watch = &archive.env.watch;
+                watch.archived_files.add(1);
+                watch.archived_lines.add(ending.lines);
+                watch.archived_bytes.add(ending.plain);
+                watch.archived_packed_bytes.add(ending.packed.bytes);
                 if name != *packed {
                     tracing::warn!("{packed} stands already in the archive; it stays, and the new one is {name}");
                 }

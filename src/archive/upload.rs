@@ -70,7 +70,12 @@ fn receive(archive: &Archive, stored: String, name: &LogName, bytes: u64, said: 
     let text = serde_json::to_vec(&receipt).unwrap_or_default();
     match publish_bytes(&**fs, &text, &layout.draft("receipt", std::process::id(), name), &layout.receipt(name)) {
         Err(e) if e.kind != Kind::Exists => Err(e),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            archive.env.watch.stored_files.add(1);
+            archive.env.watch.stored_bytes.add(bytes);
+            Ok(())
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::env::store::{Body, Store};
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::key::Dest;
 use crate::format::name::LogName;
+use crate::format::state::Stage;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -174,6 +175,7 @@ impl Uploader {
             }
         }
         queue.ahead.settle(done, now, back_off);
+        self.note_mended(&queue);
     }
 
     /// Takes the next archive whose turn it is; while the far end is down, only one at a time.
@@ -253,8 +255,17 @@ impl Uploader {
                 }
             }
         }
+        self.note_mended(&queue);
         drop(queue);
         self.queue.1.notify_all();
+    }
+
+    /// Notes that nothing waits that has failed.
+    fn note_mended(&self, queue: &Queue) {
+        let failed = queue.waiting.values().map(|turn| turn.tries).chain(queue.running.values().copied());
+        if queue.down.is_none() && queue.ahead.tries() == 0 && failed.max().unwrap_or(0) == 0 {
+            self.archive.env.mended(Stage::Upload);
+        }
     }
 
     /// Notes a failure, and says it in one line when it changes the state: of the far end as a whole, or of an archive
@@ -262,6 +273,8 @@ impl Uploader {
     fn note(&self, queue: &mut Queue, e: &Error, tries: u32, now: Instant) -> bool {
         let general = matches!(e.kind, Kind::Denied | Kind::NoBucket | Kind::Unreachable | Kind::Throttled);
         let known = queue.down.take();
+        let tried = known.as_ref().map_or(tries, |(_, probe)| probe.tries);
+        self.archive.env.trouble(Stage::Upload, e, full_back_off(tried));
         // An archive that fails while others are stored has a fault of its own, whatever its kind.
         if general && (tries == 0 || known.is_some()) {
             let first = e.kind == Kind::Denied && tries == 0;
@@ -287,8 +300,11 @@ impl Uploader {
 
 /// Capped, exponential, with jitter.
 fn back_off(tries: u32) -> Duration {
-    let full = BACK_OFF.0.saturating_mul(1 << tries.min(16)).min(BACK_OFF.1);
-    full.mul_f64(1.0 - fastrand::f64() / 2.0)
+    full_back_off(tries).mul_f64(1.0 - fastrand::f64() / 2.0)
+}
+
+fn full_back_off(tries: u32) -> Duration {
+    BACK_OFF.0.saturating_mul(1 << tries.min(16)).min(BACK_OFF.1)
 }
 
 impl Sender for Uploader {

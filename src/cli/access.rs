@@ -9,7 +9,6 @@ use crate::env::s3::needs;
 use crate::env::store::Store;
 use crate::error::{Error, Result};
 use crate::format::key::{Dest, Place};
-use crate::log::LogTo;
 use clap::Args;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,8 +65,9 @@ impl Access {
 }
 
 impl Confine {
-    /// Gives up what is not needed any more. To be called after all else of the start, before the first other thread.
-    pub fn after_start(&self, dir: &Path, dest: Option<&Dest>, log: &LogTo) {
+    /// Gives up what is not needed any more. To be called after all else of the start, before the first other thread. `files` are
+    /// made anew now and then.
+    pub fn after_start(&self, env: &Env, dir: &Path, dest: Option<&Dest>, files: &[Option<&Path>]) {
         if self.no_confine {
             return;
         }
@@ -77,10 +77,7 @@ impl Confine {
             Some(Place::S3(_)) => needs::add(&mut wanted),
             None => {}
         }
-        // It may be opened anew, after somebody has moved it away.
-        if let LogTo::File(path) = log {
-            wanted.dirs.extend(path.parent().map(Path::to_owned));
-        }
-        confine::confine(&wanted);
+        wanted.dirs.extend(files.iter().flatten().filter_map(|file| file.parent()).map(Path::to_owned));
+        env.watch.confined(confine::confine(&wanted).to_string());
     }
 }

@@ -1,5 +1,6 @@
 //! `logjam compress`, also as `logjam-compress`.
 
+use super::watched::Metrics;
 use super::{access, options};
 use crate::archive::{Archive, Sources};
 use crate::config::check_dir;
@@ -7,6 +8,7 @@ use crate::env::disk::Disk;
 use crate::env::signals::Signals;
 use crate::error::Result;
 use crate::format::layout::Layout;
+use crate::format::state::State;
 use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
@@ -31,6 +33,8 @@ pub struct Args {
     #[command(flatten)]
     confine: access::Confine,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
 }
 
@@ -41,6 +45,9 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let env = args.access.env(layout.dir())?;
     let mut archive = Archive::new(env, layout, Sources::Superseded, args.pack.codec()?);
     archive.threads = args.pack.threads();
-    args.confine.after_start(archive.layout.dir(), None, &args.log.log_to);
+    let about = State::begun("compress", std::process::id(), archive.env.clock.now());
+    let opened = args.metrics.open(&archive.env, &archive.layout)?;
+    args.confine.after_start(&archive.env, archive.layout.dir(), None, &[args.log.place(), args.metrics.place()]);
+    let _watched = opened.begin(&archive.env, &archive.layout, about, &mut None);
     service::run(&archive, None, args.once, signals, log)
 }

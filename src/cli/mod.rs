@@ -15,11 +15,13 @@ mod report;
 mod rescue;
 mod select;
 mod sentry;
+mod status;
 mod upload;
 mod verify;
+mod watched;
 
-use crate::env::{confine, guard};
 use crate::env::signals::Signals;
+use crate::env::{confine, guard};
 use crate::error::{Class, Error, Result};
 use crate::log::{self, LogFile};
 use crate::pipeline::Left;
@@ -54,6 +56,7 @@ enum Command {
     Pipe(pipe::Args),
     Compress(compress::Args),
     Upload(upload::Args),
+    Status(status::Args),
     Rescue(rescue::Args),
     Ls(ls::Args),
     Cat(cat::Args),
@@ -104,7 +107,8 @@ pub fn main() -> ExitCode {
             } else if e.exit_code() == i32::from(USAGE) && wish.confirm {
                 pipe::refuse("the command line can't be read");
             }
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(USAGE));
+            let code = u8::try_from(e.exit_code()).unwrap_or(USAGE);
+            return ExitCode::from(status::code_of(&args, code));
         }
     };
     let mut log = LogFile::default();
@@ -130,6 +134,7 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Pipe(args) => &args.log,
         Command::Compress(args) => &args.log,
         Command::Upload(args) => &args.log,
+        Command::Status(args) => &args.log,
         Command::Rescue(args) => &args.log,
         Command::Ls(args) => &args.read.log,
         Command::Cat(args) => &args.read.log,
@@ -147,6 +152,10 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
         Command::Pipe(args) => pipe::run(args, &signals, log),
         Command::Compress(args) => compress::run(args, signals, log),
         Command::Upload(args) => upload::run(args, signals, log),
+        Command::Status(args) => {
+            let status = status::run(args)?;
+            return Ok(Done { left: Vec::new(), status, undone: UNDONE });
+        }
         Command::Rescue(args) => rescue::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Cat(args) => cat::run(args),

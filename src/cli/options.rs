@@ -13,7 +13,7 @@ use crate::format::layout::PRIVATE;
 use crate::format::sign::Signer;
 use crate::log::{LogLevel, LogTo};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,16 @@ pub struct Log {
     /// its child's stderr away
     #[arg(long, value_name = "PLACE", default_value = "stderr")]
     pub log_to: LogTo,
+}
+
+impl Log {
+    /// The log file, if there is one.
+    pub fn place(&self) -> Option<&Path> {
+        match &self.log_to {
+            LogTo::File(path) => Some(path),
+            LogTo::Stderr | LogTo::Syslog => None,
+        }
+    }
 }
 
 /// How files are packed.

@@ -1,5 +1,6 @@
 //! `logjam pipe`.
 
+use super::watched::{self, Metrics, Opened, PIPE};
 use super::{access, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
@@ -14,8 +15,10 @@ use crate::env::{Env, store::Store};
 use crate::error::{Class, Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
+use crate::format::state::{Stage, State};
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
+use crate::ops::state::Keeper;
 use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
@@ -110,6 +113,8 @@ pub struct Args {
     #[command(flatten)]
     confine: access::Confine,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -144,32 +149,46 @@ impl FromStr for Sync {
 
 /// Runs the command.
 pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
+    let env = Env::real();
     let input = Input::stdin()?;
     if let Some(died) = guard::held().and_then(|held| held.died.as_ref()) {
         tracing::warn!("{died}; this one goes on where it stood");
     }
     // In the middle of a dialogue an error would be the answer to a message.
     let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
-    let (pipe, speech, store, dest) = loop {
+    let mut holding = None;
+    let Started { pipe, speech, store, dest, metrics } = loop {
         match start(args, log) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
             Err(e) => {
+                let suffix =
+                    args.suffix.clone().or_else(|| config::short_host_name().ok()).filter(|suffix| suffix != EC2);
+                holding = holding.or_else(|| watched::holding(&env, &args.dir, &args.prefix, suffix.as_deref()));
+                env.trouble(Stage::Start, &e, HOLD_RETRY);
                 if !wait_for_mend(&input, signals, log, &e, args.confirm_messages)? {
                     return Err(e);
                 }
             }
         }
     };
-    args.confine.after_start(pipe.archive.layout.dir(), dest.as_ref(), &args.log.log_to);
     let archive = pipe.archive.clone();
+    let places = [args.log.place(), args.metrics.place()];
+    args.confine.after_start(&archive.env, archive.layout.dir(), dest.as_ref(), &places);
+    let _watched = metrics.begin(&archive.env, &archive.layout, about(args, &pipe), &mut holding);
     pipeline::run(pipe, speech, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
         _ => Ok(None),
     })
 }
 
-type Started = (Pipe, Option<Speech>, Option<Arc<dyn Store>>, Option<Dest>);
+struct Started {
+    pipe: Pipe,
+    speech: Option<Speech>,
+    store: Option<Arc<dyn Store>>,
+    dest: Option<Dest>,
+    metrics: Opened,
+}
 
 fn start(args: &Args, log: &LogFile) -> Result<Started> {
     let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
@@ -211,8 +230,20 @@ fn start(args: &Args, log: &LogFile) -> Result<Started> {
     let checkpoints = checkpoints(args, dest.as_ref())?;
     let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
+    let metrics = args.metrics.open(&pipe.archive.env, &pipe.archive.layout)?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
-    Ok((pipe, speech, store, dest))
+    Ok(Started { pipe, speech, store, dest, metrics })
+}
+
+/// What others see of this process.
+fn about(args: &Args, pipe: &Pipe) -> State {
+    State {
+        prefix: Some(pipe.spool.prefix.clone()),
+        suffix: Some(pipe.spool.suffix.clone()),
+        seconds: Some(pipe.spool.every.as_secs()),
+        dest: args.dest.clone(),
+        ..State::begun(PIPE, std::process::id(), pipe.archive.env.clock.now())
+    }
 }
 
 /// Where checkpoints go, and how often.

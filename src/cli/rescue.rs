@@ -1,7 +1,7 @@
 //! `logjam rescue`.
 
-use super::{access, options};
 use super::reading::{runtime, say};
+use super::{access, options};
 use crate::archive::rescue::{Report, Rescue};
 use crate::config;
 use crate::env::Env;

@@ -1,5 +1,6 @@
 //! `logjam upload`, also as `logjam-upload`.
 
+use super::watched::Metrics;
 use super::{access, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Codec, Sources};
@@ -9,6 +10,7 @@ use crate::env::signals::Signals;
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::format::layout::{ARCHIVE, Layout};
+use crate::format::state::State;
 use crate::log::LogFile;
 use crate::pipeline::Left;
 use crate::service;
@@ -38,6 +40,8 @@ pub struct Args {
     #[command(flatten)]
     confine: access::Confine,
     #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
     s3: options::S3Args,
@@ -58,7 +62,16 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
         ..Archive::new(env, layout, Sources::None, Codec::Gzip(6))
     };
     config::check_apart(&archive.layout, &dest)?;
-    args.confine.after_start(archive.layout.dir(), Some(&dest), &args.log.log_to);
+    let about =
+        State { dest: Some(args.dest.clone()), ..State::begun("upload", std::process::id(), archive.env.clock.now()) };
+    let opened = args.metrics.open(&archive.env, &archive.layout)?;
+    args.confine.after_start(
+        &archive.env,
+        archive.layout.dir(),
+        Some(&dest),
+        &[args.log.place(), args.metrics.place()],
+    );
+    let _watched = opened.begin(&archive.env, &archive.layout, about, &mut None);
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

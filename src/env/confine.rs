@@ -65,7 +65,7 @@ pub fn confine(needs: &Needs) -> &'static Confined {
         None => give_up(needs),
     };
     let confined = CONFINED.get_or_init(|| confined);
-    tracing::debug!("{confined}");
+    tracing::debug!("gave up: {confined}");
     confined
 }
 
@@ -108,8 +108,8 @@ impl std::fmt::Display for Confined {
         let given = [(self.no_new_privs, "no_new_privs"), (self.landlock, "landlock")];
         let given: Vec<_> = given.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
         match given.is_empty() {
-            true => write!(f, "confined: no")?,
-            false => write!(f, "confined: {}", given.join(", "))?,
+            true => write!(f, "nothing")?,
+            false => write!(f, "{}", given.join(", "))?,
         }
         match &self.why {
             Some(why) => write!(f, " ({why})"),
@@ -191,10 +191,10 @@ mod tests {
     #[test]
     fn what_was_given_up_is_said_in_one_line() {
         let none = Confined { why: Some("this kernel has no Landlock".into()), ..Confined::default() };
-        assert_eq!(none.to_string(), "confined: no (this kernel has no Landlock)");
+        assert_eq!(none.to_string(), "nothing (this kernel has no Landlock)");
         let all = Confined { no_new_privs: true, landlock: true, ..Confined::default() };
-        assert_eq!(all.to_string(), "confined: no_new_privs, landlock");
+        assert_eq!(all.to_string(), "no_new_privs, landlock");
         let some = Confined { landlock: false, ..Confined { no_new_privs: true, ..none } };
-        assert_eq!(some.to_string(), "confined: no_new_privs (this kernel has no Landlock)");
+        assert_eq!(some.to_string(), "no_new_privs (this kernel has no Landlock)");
     }
 }

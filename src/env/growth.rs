@@ -10,6 +10,7 @@ pub struct Growth {
     /// Microseconds since 1970; 0: none came.
     first: AtomicI64,
     last: AtomicI64,
+    durable: AtomicU64,
     over: AtomicBool,
 }
 
@@ -37,6 +38,11 @@ impl Growth {
     pub fn arrivals(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
         let time = |at: &AtomicI64| DateTime::from_timestamp_micros(at.load(Relaxed)).filter(|_| at.load(Relaxed) != 0);
         (time(&self.first), time(&self.last))
+    }
+
+    /// Notes that a sync has made the first `len` bytes durable: how many of them are so anew.
+    pub fn made_durable(&self, len: u64) -> u64 {
+        len.saturating_sub(self.durable.fetch_max(len, Relaxed))
     }
 
     /// The writer has let go of the file: somebody else may have it.

@@ -16,6 +16,7 @@
 //! DIR/.logjam/manifest/NAME.gz    a manifest that is to be stored
 //! DIR/.logjam/chain/NAME.gz       the newest manifest of a stream that is stored
 //! DIR/.logjam/checkpoint/STREAM.N the last checkpoint of a stream
+//! DIR/.logjam/state/COMMAND.N     a process that works on DIR: its state
 //! ```
 
 use super::name::LogName;
@@ -26,6 +27,9 @@ pub const ARCHIVE: &str = "archive";
 const UPLOADED: &str = ".uploaded";
 /// Name of the directory of what is logjam's own, in DIR and at a `file://` DEST.
 pub const PRIVATE: &str = ".logjam";
+
+/// Ending of the state of a process.
+const STATE: &str = "json";
 
 /// Ending of a gzip archive.
 pub const GZIP: &str = ".gz";
@@ -215,6 +219,33 @@ impl Layout {
         self.checkpoints().join(format!("{prefix}.{suffix}.{slot}"))
     }
 
+    /// The directory of the states of processes.
+    pub fn states(&self) -> PathBuf {
+        self.private().join("state")
+    }
+
+    /// What shows that a process lives; its state lies beside it. `stream`: the one that it writes. `slot` keeps processes apart.
+    pub fn life(&self, command: &str, stream: Option<(&str, &str)>, slot: u32) -> PathBuf {
+        let stream = stream.map_or(String::new(), |(prefix, suffix)| format!(".{prefix}.{suffix}"));
+        self.states().join(format!("{command}{stream}.{slot}"))
+    }
+
+    /// The state of the process that lives by this.
+    pub fn state(life: &Path) -> PathBuf {
+        life.with_added_extension(STATE)
+    }
+
+    /// The state of that process in the making.
+    pub fn state_draft(life: &Path) -> PathBuf {
+        life.with_added_extension("next")
+    }
+
+    /// What shows that the process lives whose state has this name; `None` if no state has.
+    pub fn life_of(&self, state: &str) -> Option<PathBuf> {
+        let life = state.strip_suffix(STATE)?.strip_suffix('.')?;
+        (!life.is_empty() && !life.starts_with('.')).then(|| self.states().join(life))
+    }
+
     /// The directory of upload journals.
     pub fn journals(&self) -> PathBuf {
         self.private().join("upload")
@@ -223,5 +254,24 @@ impl Layout {
     /// The journal of an upload in parts.
     pub fn journal(&self, name: &LogName) -> PathBuf {
         self.journals().join(name.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_a_place_of_its_own_and_its_state_lies_beside_it() {
+        let layout = Layout::new("/d");
+        let life = layout.life("pipe", Some(("syslog", "web-1")), 3);
+        assert_eq!(life, Path::new("/d/.logjam/state/pipe.syslog.web-1.3"));
+        assert_eq!(Layout::state(&life), Path::new("/d/.logjam/state/pipe.syslog.web-1.3.json"));
+        assert_eq!(Layout::state_draft(&life), Path::new("/d/.logjam/state/pipe.syslog.web-1.3.next"));
+        assert_eq!(layout.life_of("pipe.syslog.web-1.3.json"), Some(life));
+        assert_eq!(layout.life("upload", None, 0), Path::new("/d/.logjam/state/upload.0"));
+        for name in ["upload.0", ".json", "x.next", "json", ".hidden.json"] {
+            assert_eq!(layout.life_of(name), None, "{name}");
+        }
     }
 }

@@ -16,4 +16,5 @@ pub mod receipt;
 pub mod seal;
 pub mod session;
 pub mod sign;
+pub mod state;
 pub mod tally;

@@ -63,6 +63,13 @@ pub fn read(data: &[u8], kind: Kind) -> Option<Vec<Block>> {
     (records.next()? == [MAGIC, kind.block, kind.codec]).then(|| records.map(Block::of).collect())
 }
 
+/// Reads what was written, whatever work it is about: what is packed how, and the blocks.
+pub fn read_any(data: &[u8]) -> Option<(Kind, Vec<Block>)> {
+    let [magic, block, codec] = parse(data.get(..SIZE)?)?;
+    let kind = Kind { block, codec };
+    (magic == MAGIC).then(|| Some((kind, read(data, kind)?)))?
+}
+
 fn record(one: u64, two: u64, three: u64) -> [u8; SIZE] {
     let mut bytes = [0; SIZE];
     for (at, word) in [one, two, three].into_iter().enumerate() {
@@ -106,5 +113,7 @@ mod tests {
         assert_eq!(read(&data, kind).as_deref(), Some(&blocks[..1]));
         assert_eq!(read(&data, Kind { codec: 5, ..kind }), None);
         assert_eq!(read(&data[..31], kind), None);
+        assert_eq!(read_any(&data), Some((kind, blocks[..1].to_vec())));
+        assert_eq!(read_any(&data[..31]), None);
     }
 }

@@ -8,20 +8,17 @@
 
 use crate::env::input::Input;
 use crate::env::record::{Record, Step};
-use crate::env::replies::{Replies, Reply};
+use crate::env::replies::Reply;
 use crate::env::slate::Buffer;
 use crate::error::Result;
 use crate::ingest::End;
+pub use crate::ingest::pulse::{DOT, Pulse};
 use crate::spool::proof::{Kept, Synced};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Size of the buffer, in bytes. Only what is used of it takes memory. A longer message is kept in pieces.
 pub const BUFFER: usize = 16 << 20;
-/// A reply that is due for so long is announced by a dot, and by another each time it has passed again. The daemon's
-/// patience (`confirmTimeout`) is 10 s by default.
-pub const DOT: Duration = Duration::from_secs(1);
 
 /// What keeps the messages.
 pub trait Keeper {
@@ -49,51 +46,6 @@ pub enum Mode {
     Transactions(Marks),
     /// Each line is a message; none is answered.
     Silent,
-}
-
-/// What others may know of a dialogue.
-pub struct Pulse {
-    replies: Mutex<Replies>,
-    /// The number of the message that a reply is due for; 0: none is.
-    owed: AtomicU64,
-    /// What was due when it was last looked at, and since when as far as that is known.
-    seen: Mutex<(u64, Instant)>,
-    messages: AtomicU64,
-}
-
-impl Pulse {
-    /// Before the dialogue.
-    pub fn new(replies: Replies, began: Instant) -> Arc<Self> {
-        let (owed, seen) = (AtomicU64::new(0), Mutex::new((0, began)));
-        Arc::new(Self { replies: Mutex::new(replies), owed, seen, messages: AtomicU64::new(0) })
-    }
-
-    /// How many messages have come.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Relaxed)
-    }
-
-    /// To be called now and then: says that the reply that is due will come.
-    pub fn keep_alive(&self, now: Instant) {
-        let owed = self.owed.load(Relaxed);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if owed != seen.0 {
-            *seen = (owed, now);
-        }
-        if owed == 0 || now.duration_since(seen.1) < DOT {
-            return;
-        }
-        // Not after the reply: with that lock, none is sent meanwhile.
-        let mut replies = self.lock();
-        if self.owed.load(Relaxed) == owed {
-            replies.dot();
-            seen.1 = now;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Replies> {
-        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One side of the dialogue: ours.
@@ -255,8 +207,7 @@ impl<'a> Dialogue<'a> {
             // More comes although nobody hears: what was unread before is not known for sure any more.
             self.session.replied();
         }
-        // Only this thread counts.
-        self.pulse.messages.store(self.pulse.messages() + 1, Relaxed);
+        self.pulse.begins();
         let text = &self.buffer.bytes()[from..to];
         let done = match &self.mode {
             Mode::Silent => return self.keeper.keep(text).map_or(Next::Leave, |_kept| Next::On),
@@ -279,7 +230,7 @@ impl<'a> Dialogue<'a> {
 
     /// Keeps the message at hand and says so.
     fn keep(&mut self, end: usize) -> Option<()> {
-        self.owe();
+        self.pulse.owe();
         loop {
             let kept = self.keeper.keep(&self.buffer.bytes()[..end])?;
             if self.session.in_transaction() {
@@ -300,7 +251,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn commit(&mut self) -> Option<()> {
-        self.owe();
+        self.pulse.owe();
         self.session.commits();
         match self.keeper.commit()? {
             Ok(synced) => self.committed(&synced),
@@ -312,26 +263,32 @@ impl<'a> Dialogue<'a> {
         Some(())
     }
 
-    fn owe(&self) {
-        self.pulse.owed.store(self.pulse.messages(), Relaxed);
-    }
-
     fn deferred(&mut self, _: &Kept) {
         self.reply(Reply::Defer, true, self.session.count() + 1);
     }
 
     fn confirmed(&mut self, _: &Kept, _: &Synced) {
         self.reply(Reply::Ok, false, 0);
+        self.count(1);
     }
 
     fn committed(&mut self, _: &Synced) {
+        let count = self.session.count();
         self.reply(Reply::Ok, false, 0);
+        self.count(count);
+    }
+
+    /// So many messages have got their answer, if it was sent.
+    fn count(&self, messages: u64) {
+        if !self.unread {
+            self.pulse.confirms(messages);
+        }
     }
 
     /// The one error that is sent: everything since the last commit comes again, and nothing of it is kept.
     fn refused(&mut self, why: &str) {
         let mut replies = self.pulse.lock();
-        self.pulse.owed.store(0, Relaxed);
+        self.pulse.owes_nothing();
         replies.error(why);
         drop(replies);
         self.last = None;
@@ -343,7 +300,7 @@ impl<'a> Dialogue<'a> {
     fn reply(&mut self, reply: Reply, open: bool, count: u64) {
         let step = if reply == Reply::Ok { Step::Ok } else { Step::Defer };
         let mut replies = self.pulse.lock();
-        self.pulse.owed.store(0, Relaxed);
+        self.pulse.owes_nothing();
         let ready = replies.ready(reply);
         self.session.replies(ready, open, count);
         let session = &self.session;

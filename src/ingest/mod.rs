@@ -6,6 +6,7 @@
 //! stall the writer.
 
 pub mod dialogue;
+mod pulse;
 
 use crate::env::Env;
 use crate::env::input::{Input, PIPE_SIZE};

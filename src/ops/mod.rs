@@ -1,3 +1,6 @@
 //! What an operator asks for beside the work itself.
 
 pub mod ddl;
+pub mod metrics;
+pub mod state;
+pub mod status;

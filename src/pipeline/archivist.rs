@@ -8,6 +8,7 @@ use crate::env::confine;
 use crate::error::{Class, Error, Kind, Result};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
+use crate::format::state::Stage;
 use crate::spool::{self, Handover, Hour};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) fn start(
                 Err(e) if e.to_string() == said => {}
                 Err(e) => {
                     said = e.to_string();
+                    archivist.pipe.env.trouble(Stage::Upload, &e, START_RETRY);
                     tracing::warn!("{e}; archives wait on the disk, and it is tried again every second");
                 }
             }
@@ -164,10 +166,14 @@ impl Archivist {
             Ok(()) => false,
             Err(e) => {
                 tracing::warn!("{e}; tried again");
+                env.trouble(Stage::Seal, &e, SEAL_RETRY);
                 self.unsealed.push(e);
                 true
             }
         });
+        if self.waiting.is_empty() {
+            env.mended(Stage::Seal);
+        }
         news
     }
 

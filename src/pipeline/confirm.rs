@@ -122,6 +122,7 @@ impl Speech {
             // In this order: it leaves its result before it ends.
             let over = thread.is_finished();
             let done = done.lock().unwrap_or_else(PoisonError::into_inner).take();
+            env.watch.confirmed_messages.set(pulse.confirmed());
             match done {
                 Some(read) => {
                     // What was asked for last.

@@ -131,6 +131,7 @@ impl Spool {
         };
         if resent {
             self.resent += 1;
+            self.env.watch.resent_messages.add(1);
             tracing::debug!("a message that was kept before and not confirmed came again; it is not kept twice");
         }
         Ok(resent)
@@ -160,6 +161,7 @@ impl Spool {
             }
             tracing::debug!("a line came again; it is not kept twice");
             self.resent += 1;
+            self.env.watch.resent_messages.add(1);
             session.appends_not();
             self.dropping = message.last() != Some(&b'\n');
             return Ok(Kept(()));
@@ -216,8 +218,11 @@ impl Spool {
             let open = self.current()?;
             // When it was touched matters to lines without a dialogue only.
             let touched = open.touched();
-            done += open.append(&message[done..], now, touched)?;
+            let taken = open.append(&message[done..], now, touched)?;
+            done += taken;
+            self.env.watch.received_bytes.add(taken as u64);
         }
+        self.env.watch.received_messages.add(1);
         self.written();
         self.synced_message(session)
     }

@@ -41,6 +41,8 @@ impl Hour {
     ) -> Result<Self> {
         let mut hour = Self::new(name, period, file, now);
         hour.len = hour.file.len()?;
+        // What an earlier life wrote is its affair.
+        hour.growth.made_durable(hour.len);
         hour.partial = partial;
         Ok(hour)
     }

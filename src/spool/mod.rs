@@ -27,6 +27,7 @@ use crate::format::layout::Layout;
 use crate::format::mark::Mark;
 use crate::format::period::Period;
 use crate::format::seal::Ended;
+use crate::format::state::Stage;
 use chrono::{DateTime, Utc};
 use ids::Ids;
 use resend::Resends;
@@ -202,7 +203,8 @@ impl Spool {
         let now = self.env.clock.now();
         let steady = self.env.clock.steady();
         let moved = self.current()?.splice(input.as_fd(), most, now, steady)?;
-        if moved.is_some_and(|n| n > 0) {
+        if let Some(n) = moved.filter(|n| *n > 0) {
+            self.env.watch.received_bytes.add(n as u64);
             self.written();
             if let Some(ended) = ends.filter(|_| self.open.as_ref().is_some_and(|open| !open.partial())) {
                 self.end(ended);
@@ -325,6 +327,7 @@ impl Spool {
             match self.current().and_then(|hour| hour.append(rest, now, steady)) {
                 Ok(n) => {
                     rest = &rest[n..];
+                    self.env.watch.received_bytes.add(n as u64);
                     self.went_well();
                     self.written();
                 }
@@ -355,6 +358,7 @@ impl Spool {
     fn went_well(&mut self) {
         if let Some(fault) = self.fault.take() {
             tracing::info!("intake goes on (it waited: {fault})");
+            self.env.mended(Stage::Intake);
         }
     }
 
@@ -365,6 +369,7 @@ impl Spool {
             tracing::error!("{e}; intake waits and tries again, nothing is dropped");
             self.fault = Some(text);
         }
+        self.env.trouble(Stage::Intake, e, WRITE_RETRY);
     }
 
     fn wait_after(&mut self, e: &Error) {
@@ -375,5 +380,5 @@ impl Spool {
 
 /// What has been written to when a line was.
 fn written_of<'a>(hour: &'a Hour, ids: Option<&'a Ids>) -> Written<'a> {
-    Written { file: hour.file(), list: ids.and_then(Ids::list) }
+    Written { file: hour.file(), list: ids.and_then(Ids::list), growth: hour.growth() }
 }

@@ -1,6 +1,8 @@
 //! The free space that is never used up: at the floor intake waits, it drops nothing.
 
 use crate::env::Env;
+use crate::error::{Error, Kind};
+use crate::format::state::Stage;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -75,11 +77,16 @@ impl Reserve {
         if waiting != self.waiting {
             self.waiting = waiting;
             let dir = self.dir.display();
-            match waiting {
-                true => tracing::error!(
+            if waiting {
+                tracing::error!(
                     "{dir}: free space is down to --reserve; intake waits and drops nothing; free some space"
-                ),
-                false => tracing::info!("{dir}: there is space again; intake goes on"),
+                );
+                let cause = "free space is down to --reserve; intake waits and drops nothing";
+                let e = Error::retry("write in", dir, Kind::Full, cause).mend("free some space");
+                self.env.trouble(Stage::Space, &e, LOOK_EVERY);
+            } else {
+                tracing::info!("{dir}: there is space again; intake goes on");
+                self.env.mended(Stage::Space);
             }
         }
     }

@@ -25,7 +25,9 @@ pub fn seal(env: &Env, layout: &Layout, hour: &Hour, ended: Ended) -> Result<()>
     // What is noted of the file was noted a moment after its first bytes came.
     let first = tally.began.into_iter().chain(first).min();
     let seal = Seal { version: VERSION, ended, bytes: file.len()?, seconds, counts: tally.counts, first, last };
-    write(env, layout, hour.name(), file, &seal)
+    write(env, layout, hour.name(), file, &seal)?;
+    env.watch.synced_bytes.add(hour.growth().made_durable(seal.bytes));
+    Ok(())
 }
 
 /// Seals every hour file of the stream with this prefix that an earlier life left behind: not owned by anybody, not of

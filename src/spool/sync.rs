@@ -3,8 +3,10 @@
 
 use crate::env::Env;
 use crate::env::fs::File;
+use crate::env::growth::Growth;
 use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
+use crate::format::state::Stage;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -31,6 +33,7 @@ pub enum SyncPolicy {
 pub(super) struct Written<'a> {
     pub file: &'a Arc<dyn File>,
     pub list: Option<&'a Arc<dyn File>>,
+    pub growth: &'a Arc<Growth>,
 }
 
 impl Written<'_> {
@@ -47,15 +50,16 @@ impl Written<'_> {
 struct Dirty {
     file: Arc<dyn File>,
     list: Option<Arc<dyn File>>,
+    growth: Arc<Growth>,
 }
 
 impl Dirty {
     fn of(what: Written<'_>) -> Self {
-        Self { file: Arc::clone(what.file), list: what.list.cloned() }
+        Self { file: Arc::clone(what.file), list: what.list.cloned(), growth: Arc::clone(what.growth) }
     }
 
     fn what(&self) -> Written<'_> {
-        Written { file: &self.file, list: self.list.as_ref() }
+        Written { file: &self.file, list: self.list.as_ref(), growth: &self.growth }
     }
 }
 
@@ -130,7 +134,7 @@ impl Syncer {
                 }
             }
             SyncPolicy::Message => {
-                if !is_well(&force(&self.env, &self.layout, what, &mut self.named)) {
+                if !is_well(&self.env, &force(&self.env, &self.layout, what, &mut self.named)) {
                     self.shared.set_failed(Some(Arc::clone(what.file)));
                 }
             }
@@ -188,7 +192,7 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
             if gone && !is_current(&shared.lock()) {
                 continue;
             }
-            if !is_well(&done) {
+            if !is_well(env, &done) {
                 shared.set_failed(Some(dirty.file));
             }
         }
@@ -197,9 +201,13 @@ fn run(shared: &Shared, env: &Env, layout: &Layout, interval: Duration) {
 
 /// Whether a sync succeeded. A failure is said here, once: the kernel may have dropped what it could not write, so that a
 /// second try proves nothing.
-fn is_well(done: &Result<()>) -> bool {
-    if let Err(e) = done {
-        tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
+fn is_well(env: &Env, done: &Result<()>) -> bool {
+    match done {
+        Ok(()) => env.mended(Stage::Sync),
+        Err(e) => {
+            tracing::error!("{e}; what came since the last sync may be lost in a power cut; another file is begun");
+            env.trouble(Stage::Sync, e, Duration::ZERO);
+        }
     }
     done.is_ok()
 }
@@ -212,10 +220,12 @@ fn force(env: &Env, layout: &Layout, what: Written<'_>, named: &mut Option<Weak<
         let dir = layout.dir().display();
         return Err(Error::stop("sync", format!("the open file in {dir}"), Kind::NotFound, "somebody removed it"));
     }
+    let len = what.file.len().unwrap_or(0);
     what.file.sync()?;
     if !named.as_ref().is_some_and(|n| n.ptr_eq(&Arc::downgrade(what.file))) {
         env.fs.sync_dir(layout.dir())?;
         *named = Some(Arc::downgrade(what.file));
     }
+    env.watch.synced_bytes.add(what.growth.made_durable(len));
     Ok(())
 }

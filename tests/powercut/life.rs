@@ -186,7 +186,7 @@ pub type On = Option<()>;
 
 impl<'a> Life<'a> {
     pub fn new(machine: &'a Machine, setup: &Setup, ledger: &'a mut Ledger, number: u64) -> Self {
-        let env = Env { clock: Arc::clone(&machine.clock) as _, fs: Arc::clone(&machine.fs) as Arc<dyn Fs> };
+        let env = Env::of(Arc::clone(&machine.clock) as _, Arc::clone(&machine.fs) as Arc<dyn Fs>);
         let sync = if machine.mistake == Mistake::LinesNotSynced { SyncPolicy::Never } else { SyncPolicy::Message };
         let sync = setup.talk.map_or(sync, |talk| talk.sync);
         let store: Arc<dyn Store> = match setup.far {
@@ -453,7 +453,7 @@ impl<'a> Life<'a> {
 
 /// Another host finishes what this one did not, while it is away: how many objects.
 pub fn rescue(machine: &Machine, setup: &Setup) -> Result<u64, String> {
-    let env = Env { clock: Arc::clone(&machine.clock) as _, fs: Arc::clone(&machine.fs) as Arc<dyn Fs> };
+    let env = Env::of(Arc::clone(&machine.clock) as _, Arc::clone(&machine.fs) as Arc<dyn Fs>);
     let rescue = Rescue {
         env,
         store: Arc::clone(&machine.bucket) as _,

@@ -255,14 +255,14 @@ impl Spool {
     }
 
     /// Asserts that nothing unfinished is left in DIR/.logjam: there is at the most a summary of each archive that nobody has
-    /// stored, the last manifest of each stream, and checkpoints with their locks.
+    /// stored, the last manifest of each stream, checkpoints with their locks, and what processes say of themselves.
     #[track_caller]
     pub fn assert_tidy(&self) {
         let mut streams = BTreeSet::new();
         let mut left = files_below(&self.path(".logjam"));
         left.retain(|path| match path.split_once('/') {
             Some(("summary", name)) => !self.archive(name).exists() || self.receipt(name).exists(),
-            Some(("chain", ".lock")) | Some(("checkpoint", _)) => false,
+            Some(("chain", ".lock")) | Some(("checkpoint" | "state", _)) => false,
             Some(("chain", _)) => {
                 let manifest = Manifest::parse(&fs::read(self.path(".logjam").join(path)).unwrap());
                 !manifest.is_some_and(|manifest| streams.insert((manifest.prefix, manifest.suffix)))

@@ -177,13 +177,17 @@ impl Directory {
             return Ok(());
         }
         self.make_dirs(parent)?;
-        let made = self.fs.stat(dir)?.is_none() && self.fs.make_dir(dir)?;
+        let there = self.fs.stat(dir)?.map(|entry| entry.kind);
+        let made = there.is_none() && self.fs.make_dir(dir)?;
         // Also one that stood already: the life that made it may have been killed before this.
         match self.fs.sync_dir(parent) {
             Err(e) if e.kind != Kind::Denied || made => return Err(e),
             _ => {}
         }
-        self.durable().insert(dir.to_owned());
+        // What is in the way may be taken away, and a directory made in its place.
+        if there.is_none_or(|kind| kind == EntryKind::Dir) {
+            self.durable().insert(dir.to_owned());
+        }
         Ok(())
     }
 

@@ -1,0 +1,85 @@
+//! What others see of a process that goes on: its state in DIR, and metrics.
+
+use crate::config;
+use crate::env::{Env, guard};
+use crate::error::Result;
+use crate::format::layout::Layout;
+use crate::format::state::{Stage, State};
+use crate::ops::metrics::{Export, Exporter, Settings};
+use crate::ops::state::Keeper;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What `logjam pipe` calls itself there.
+pub const PIPE: &str = "pipe";
+
+/// Lets others see a start that is held, and why, while what comes back is held. `suffix`: if it is known.
+pub fn holding(env: &Env, dir: &Path, prefix: &str, suffix: Option<&str>) -> Option<Keeper> {
+    let layout = Layout::new(dir.components().collect::<PathBuf>());
+    config::check_dir(&*env.fs, layout.dir()).ok()?;
+    // One that is wrong is shown without its stream.
+    let suffix = suffix.filter(|suffix| config::check_names(prefix, suffix).is_ok());
+    let about = State {
+        prefix: suffix.map(|_| prefix.to_owned()),
+        suffix: suffix.map(str::to_owned),
+        ..State::begun(PIPE, std::process::id(), env.clock.now())
+    };
+    Keeper::start(env, &layout, about).ok()
+}
+
+/// Metrics.
+#[derive(Args)]
+pub struct Metrics {
+    /// Write metrics into this file every 15 s, whole and readable by all: for node_exporter's textfile collector, which reads
+    /// *.prom. Each process needs a file of its own
+    #[arg(long, value_name = "PATH.prom", value_parser = config::metrics_file)]
+    metrics_file: Option<PathBuf>,
+    /// Answer GET /metrics at this address, for Prometheus: without encryption and without a password, so give one that only
+    /// Prometheus reaches. Each process needs a port of its own
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::listen)]
+    metrics_listen: Option<SocketAddr>,
+}
+
+/// What others see of this process while it is held.
+pub struct Watched {
+    _export: Option<Export>,
+    _keeper: Option<Keeper>,
+}
+
+/// Metrics that can be exported.
+pub struct Opened(Option<Exporter>);
+
+impl Metrics {
+    /// Gets what may be refused. No thread is started.
+    ///
+    /// # Errors
+    /// DIR is not there, or an address can't be had.
+    pub fn open(&self, env: &Env, layout: &Layout) -> Result<Opened> {
+        config::check_dir(&*env.fs, layout.dir())?;
+        let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
+        let restarted = guard::held().is_some_and(|held| held.died.is_some());
+        Exporter::open(env, settings, restarted).map(Opened)
+    }
+
+    /// The file, if there is one.
+    pub fn place(&self) -> Option<&Path> {
+        self.metrics_file.as_deref()
+    }
+}
+
+impl Opened {
+    /// Lets others see what this process does: in DIR, and as metrics where that was asked for. `holding`: what showed until now
+    /// that the start was held.
+    pub fn begin(self, env: &Env, layout: &Layout, about: State, holding: &mut Option<Keeper>) -> Watched {
+        env.mended(Stage::Start);
+        drop(holding.take());
+        let keeper = Keeper::start(env, layout, about.clone())
+            .inspect_err(|e| tracing::warn!("{e}; logjam status does not see this process"))
+            .ok();
+        let export = self.0.and_then(|exporter| {
+            exporter.start(env, layout, about).inspect_err(|e| tracing::warn!("{e}; there are no metrics")).ok()
+        });
+        Watched { _export: export, _keeper: keeper }
+    }
+}
