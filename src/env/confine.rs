@@ -6,7 +6,7 @@
 use super::guard;
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use nix::libc;
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
@@ -46,6 +46,8 @@ pub struct Confined {
     /// Directories to which it is confined, and which it can read.
     dirs: Vec<PathBuf>,
 }
+
+type Failed = Box<dyn std::error::Error>;
 
 static CONFINED: OnceLock<Confined> = OnceLock::new();
 
@@ -139,7 +141,7 @@ fn nearest(path: &Path) -> PathBuf {
 
 /// Whether the kernel does it. The first version of Landlock forbids to link a file into another directory, and all that
 /// logjam finishes is linked: with that one it is left alone.
-fn restrict(needs: &Needs) -> Result<bool, RulesetError> {
+fn restrict(needs: &Needs) -> Result<bool, Failed> {
     let all = AccessFs::from_all(KNOWN) & !BitFlags::from(AccessFs::Execute);
     let refer = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::Refer);
     let Ok(ruleset) = refer else { return Ok(false) };
@@ -168,11 +170,12 @@ fn restrict(needs: &Needs) -> Result<bool, RulesetError> {
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// What is not there needs no rule.
-fn allow(rules: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+/// What is not there needs no rule. What can't be opened for another reason would be out of reach from then on.
+fn allow(rules: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, Failed> {
     match PathFd::new(path) {
-        Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights)),
-        Err(_) => Ok(rules),
+        Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights)).map_err(Failed::from),
+        Err(_) if std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) => Ok(rules),
+        Err(e) => Err(e.into()),
     }
 }
 
