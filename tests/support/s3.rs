@@ -173,12 +173,24 @@ struct Shared {
     open: AtomicUsize,
 }
 
+/// A socket that has an address and does not listen: whoever connects is refused.
+fn keep(address: SocketAddr) -> std::os::fd::OwnedFd {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let kept = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&kept, sockopt::ReuseAddr, &true).unwrap();
+    bind(std::os::fd::AsRawFd::as_raw_fd(&kept), &SockaddrStorage::from(address)).unwrap();
+    kept
+}
+
 /// The server.
 pub struct S3Server {
     shared: Arc<Shared>,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     running: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
+    /// While it is stopped: keeps the port from everybody else's servers.
+    kept: Mutex<Option<std::os::fd::OwnedFd>>,
 }
 
 impl S3Server {
@@ -202,7 +214,7 @@ impl S3Server {
             hook: Mutex::new(Arc::new(|_| Fault::None)),
             open: AtomicUsize::new(0),
         });
-        let server = Self { shared, address, tls, running: Mutex::new(None) };
+        let server = Self { shared, address, tls, running: Mutex::new(None), kept: Mutex::default() };
         server.run(listener);
         server
     }
@@ -212,11 +224,13 @@ impl S3Server {
         if let Some((stop, thread)) = self.running.lock().unwrap().take() {
             _ = stop.send(());
             thread.join().unwrap();
+            *self.kept.lock().unwrap() = Some(keep(self.address));
         }
     }
 
     /// Listens again, on the same port.
     pub fn resume(&self) {
+        drop(self.kept.lock().unwrap().take());
         self.run(TcpListener::bind(self.address).unwrap());
     }
 
