@@ -220,6 +220,7 @@ fn the_worker_gives_up_new_privileges_and_the_guard_keeps_them_for_the_next_one(
     hour_has(&spool, "one");
     assert_eq!(status_of(worker_of(&pipe), "NoNewPrivs"), "1");
     assert_eq!(status_of(pipe.pid(), "NoNewPrivs"), "0");
+    pipe.until("status tells of it", || run(logjam(["status", &spool.arg()])).said.contains("gave up: no_new_privs"));
     drop(writer);
     landlock(&pipe.end().code_is(0).said);
 
