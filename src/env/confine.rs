@@ -83,7 +83,7 @@ pub fn look_after() {
     static SAID: OnceLock<()> = OnceLock::new();
     let Some(dir) = CONFINED.get().and_then(Confined::moved) else { return };
     let what = "it is not the directory that stood there at the start, and this process is confined to that one";
-    if guard::held().is_some() {
+    if guard::lives() {
         tracing::warn!("{}: {what}; another worker takes over", dir.display());
         // As safe as any other moment: whatever a worker leaves behind, the next one goes on with.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
@@ -93,16 +93,16 @@ pub fn look_after() {
 }
 
 impl Confined {
-    /// The first directory that may not be read any more. One that is gone may come back.
+    /// The first directory that stands and may not be read any more. One that is gone may come back.
     fn moved(&self) -> Option<&Path> {
         self.dirs.iter().map(PathBuf::as_path).find(|dir| !may_read(dir))
     }
 }
 
-/// Whether what stands of a path may be read: false only if that is forbidden.
+/// Whether a directory may be read: false only if it stands, and that is forbidden.
 fn may_read(path: &Path) -> bool {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(nearest(path));
-    !opened.is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+    !opened.is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied && path.exists())
 }
 
 impl std::fmt::Display for Confined {

@@ -20,7 +20,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
 };
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -64,6 +64,8 @@ pub struct Left {
 }
 
 static HELD: OnceLock<Held> = OnceLock::new();
+/// In a worker: the guard.
+static GUARD: OnceLock<Pid> = OnceLock::new();
 
 /// Becomes a guard with a worker, if the command line wants one: returns in the worker, or if there is none.
 ///
@@ -81,6 +83,7 @@ pub fn stand_by(args: &[OsString]) {
     let socket = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).ok();
     let mut held = Held { tokens: Tokens::new(), socket, died: None };
     let mut guard = Guard { signals, leaving: None, quick: 0 };
+    let me = getpid();
     loop {
         let born = Instant::now();
         // SAFETY: there is one thread, so the child may do whatever its parent could.
@@ -89,7 +92,7 @@ pub fn stand_by(args: &[OsString]) {
                 drop(guard);
                 // The other signals stay blocked until somebody listens to them.
                 let _ = [Signal::SIGCHLD].into_iter().collect::<SigSet>().thread_unblock();
-                let _ = HELD.set(held);
+                let _ = (HELD.set(held), GUARD.set(me));
                 return;
             }
             Ok(ForkResult::Parent { child }) => {
@@ -112,6 +115,11 @@ pub fn stand_by(args: &[OsString]) {
 /// What the guard holds for this worker; `None` without a guard.
 pub fn held() -> Option<&'static Held> {
     HELD.get()
+}
+
+/// Whether there is a guard that would start another worker.
+pub fn lives() -> bool {
+    GUARD.get().is_some_and(|guard| *guard == getppid())
 }
 
 /// Whether this command line is one for a guard. Before anything is parsed: a wrong one is the worker's affair.

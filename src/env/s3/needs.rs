@@ -24,7 +24,10 @@ const TOKEN_FILE: &str = "web_identity_token_file";
 /// Adds them.
 pub fn add(needs: &mut Needs) {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let named = NAMED.iter().filter_map(std::env::var_os).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // The last one may name several.
+    let named =
+        NAMED.iter().filter_map(std::env::var_os).flat_map(|value| std::env::split_paths(&value).collect::<Vec<_>>());
+    let named = named.filter(|path| !path.as_os_str().is_empty());
     let named: Vec<_> = named.map(|path| at_home(&path, home.as_deref())).collect();
     let usual = home.iter().flat_map(|home| HOME.iter().map(|name| home.join(name)));
     let files: Vec<_> = named.into_iter().chain(usual).collect();
