@@ -295,6 +295,30 @@ fn a_destination_that_is_made_anew_is_written_to_by_another_worker() {
 }
 
 #[test]
+fn a_destination_that_is_removed_is_made_again_and_a_dir_that_is_removed_is_waited_for() {
+    let spool = Spool::new();
+    let bucket = spool.beside("bucket");
+    fs::create_dir(&bucket).unwrap();
+    let (pipe, mut writer) = start(&spool, &[]);
+    say(&mut writer, "one");
+    hour_has(&spool, "one");
+    fs::remove_dir(&bucket).unwrap();
+    pipe.signal(Signal::SIGUSR1);
+    let object = || files_below(&bucket).into_iter().find(|path| path.ends_with(".log.gz"));
+    pipe.until("the hour is stored", || object().is_some());
+
+    let worker = worker_of(&pipe);
+    fs::rename(spool.dir(), spool.beside("old")).unwrap();
+    say(&mut writer, "two");
+    pipe.until("it says that it waits", || pipe.count("intake waits") > 0);
+    assert_eq!(worker_of(&pipe), worker);
+    fs::rename(spool.beside("old"), spool.dir()).unwrap();
+    hour_has(&spool, "two");
+    drop(writer);
+    pipe.end().code_is(0);
+}
+
+#[test]
 fn where_a_program_gives_out_credentials_nothing_is_given_up_and_that_is_said() {
     let spool = Spool::new();
     let config = spool.beside("config");

@@ -73,7 +73,7 @@ impl Confine {
         }
         let mut wanted = Needs { dirs: vec![dir.to_owned()], ..Needs::default() };
         match dest.map(|dest| &dest.place) {
-            Some(Place::Directory(root)) => wanted.dirs.push(root.into()),
+            Some(Place::Directory(root)) => wanted.made.push(root.into()),
             Some(Place::S3(_)) => needs::add(&mut wanted),
             None => {}
         }

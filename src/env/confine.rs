@@ -28,8 +28,10 @@ const NULL: &str = "/dev/null";
 /// What a process needs of the file system after its start.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// Directories in which it makes, changes and removes files. One that is not there yet is made: then its parent counts.
+    /// Directories in which it makes, changes and removes files.
     pub dirs: Vec<PathBuf>,
+    /// The same, which are made where they are not there: what stands above them counts then.
+    pub made: Vec<PathBuf>,
     /// Files and directories that it reads. A file may be replaced: all of its directory can be read.
     pub read: Vec<PathBuf>,
     /// Why nothing can be given up: other programs are started, and what they need is not known.
@@ -45,6 +47,7 @@ pub struct Confined {
     pub why: Option<String>,
     /// Directories to which it is confined, and which it can read.
     dirs: Vec<PathBuf>,
+    made: Vec<PathBuf>,
 }
 
 type Failed = Box<dyn std::error::Error>;
@@ -93,9 +96,11 @@ pub fn look_after() {
 }
 
 impl Confined {
-    /// The first directory that stands and may not be read any more. One that is gone may come back.
+    /// The first directory that stands and may not be read any more. Of one that is gone, what is above it, if it can be made
+    /// there; otherwise it may come back.
     fn moved(&self) -> Option<&Path> {
-        self.dirs.iter().map(PathBuf::as_path).find(|dir| !may_read(dir))
+        let gone = |made: &&PathBuf| !may_read(&nearest(made));
+        self.dirs.iter().find(|dir| !may_read(dir)).or_else(|| self.made.iter().find(gone)).map(PathBuf::as_path)
     }
 }
 
@@ -126,6 +131,7 @@ fn give_up(needs: &Needs) -> Confined {
         Ok(true) => {
             confined.landlock = true;
             confined.dirs = needs.dirs.iter().filter(|dir| may_read(dir)).cloned().collect();
+            confined.made = needs.made.iter().filter(|dir| may_read(&nearest(dir))).cloned().collect();
         }
         Ok(false) => confined.why = Some("this kernel has no Landlock".into()),
         Err(e) => confined.why = Some(format!("Landlock: {e}")),
@@ -151,7 +157,7 @@ fn restrict(needs: &Needs) -> Result<bool, Failed> {
         .scope(Scope::from_all(KNOWN))?
         .create()?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    for dir in &needs.dirs {
+    for dir in needs.dirs.iter().chain(&needs.made) {
         rules = allow(rules, &nearest(dir), all)?;
     }
     for path in SYSTEM.iter().map(Path::new) {
