@@ -18,7 +18,6 @@ use crate::format::layout::Layout;
 use crate::format::state::{Stage, State};
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
-use crate::ops::state::Keeper;
 use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
