@@ -139,9 +139,9 @@ fn give_up(needs: &Needs) -> Confined {
     confined
 }
 
-/// The path, or what stands of it: the file that is to be there may be made later.
+/// The directory at a path or nearest above it: what is to be there may be made later, or made anew.
 fn nearest(path: &Path) -> PathBuf {
-    let standing = path.ancestors().find(|path| !path.as_os_str().is_empty() && path.exists());
+    let standing = path.ancestors().find(|path| !path.as_os_str().is_empty() && path.is_dir());
     standing.map_or_else(|| PathBuf::from(if path.is_absolute() { "/" } else { "." }), Path::to_owned)
 }
 
@@ -168,9 +168,7 @@ fn restrict(needs: &Needs) -> Result<bool, Failed> {
         // Also where a link leads to.
         let target = std::fs::canonicalize(path).ok();
         for path in target.iter().chain([path]) {
-            let standing = nearest(path);
-            let dir = if standing.is_dir() { &standing } else { standing.parent().unwrap_or(&standing) };
-            rules = allow(rules, dir, read)?;
+            rules = allow(rules, &nearest(path), read)?;
         }
     }
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
@@ -194,6 +192,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(nearest(&root.path().join("a/b")), root.path());
         assert_eq!(nearest(root.path()), root.path());
+        std::fs::write(root.path().join("file"), "").unwrap();
+        assert_eq!(nearest(&root.path().join("file")), root.path());
         assert_eq!(nearest(Path::new("no-such-directory/a")), Path::new("."));
     }
 
