@@ -71,9 +71,9 @@ fn files_of_different_prefix_suffix_or_extension_do_not_supersede_each_other() {
     ] {
         spool.write(&name, "x\n");
     }
-    let before = cli::files_below(&spool.dir());
+    let before = spool.files();
     run(once(&spool)).code_is(0);
-    assert_eq!(cli::files_below(&spool.dir()), before);
+    assert_eq!(spool.files(), before);
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn other_names_impossible_dates_links_and_directories_are_left_alone() {
     fs::write(spool.beside("target"), "not ours\n").unwrap();
     std::os::unix::fs::symlink(spool.beside("target"), spool.path("link-20130704T0000Z.log")).unwrap();
     nix::unistd::mkfifo(&spool.path("pipe-20130704T0000Z.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let before = cli::files_below(&spool.dir());
+    let before = spool.files();
     run(once(&spool)).code_is(0);
-    assert_eq!(cli::files_below(&spool.dir()), before);
+    assert_eq!(spool.files(), before);
     assert_eq!(fs::read_to_string(spool.beside("target")).unwrap(), "not ours\n");
 }
 

@@ -234,6 +234,13 @@ impl Spool {
         path
     }
 
+    /// Every file below DIR, sorted, but for what processes say of themselves.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = files_below(&self.dir());
+        files.retain(|name| !name.starts_with(".logjam/state/"));
+        files
+    }
+
     /// Everything in DIR/archive, sorted, hidden names too.
     pub fn archived(&self) -> Vec<String> {
         names(&self.dir().join("archive"))

@@ -185,7 +185,7 @@ impl Directory {
             _ => {}
         }
         // What is in the way may be taken away, and a directory made in its place.
-        if there.is_none_or(|kind| kind == EntryKind::Dir) {
+        if there != Some(EntryKind::File) {
             self.durable().insert(dir.to_owned());
         }
         Ok(())
