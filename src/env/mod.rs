@@ -10,6 +10,7 @@ pub mod disk;
 pub mod fs;
 pub mod growth;
 pub mod guard;
+pub mod host;
 pub mod input;
 pub mod keys;
 pub mod metadata;

@@ -1,3 +1,4 @@
 //! What an operator asks for beside the work itself.
 
+pub mod check;
 pub mod ddl;

@@ -23,6 +23,7 @@ mod link;
 mod multipart;
 mod put;
 mod read;
+pub mod survey;
 
 use super::store::{Body, Content, Found, Later, Multipart, Page, Part, Store, Stored};
 use abilities::Abilities;
