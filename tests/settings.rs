@@ -204,7 +204,7 @@ fn the_guard_is_left_out_if_the_file_says_so() {
 #[test]
 fn a_password_in_an_address_is_refused_since_everybody_could_read_it() {
     let site = Site::new();
-    let text = "endpoint-url = \"https://user:secret@s3.example.com\"\ndest = \"s3://b/{prefix}/{year}/{month}/{day}/{filename}\"\ndir = \"DIR\"\n";
+    let text = "endpoint-url = \"https://user:secret@s3.example.com\"\ndest = \"s3://bucket/{prefix}/{year}/{month}/{day}/{filename}\"\ndir = \"DIR\"\n";
     let said =
         run(site.with(text, "check", &["--root=/nonexistent"])).code_is(1).says("FAIL dest: --endpoint-url: ").said;
     assert!(!said.contains("secret"), "{said}");
