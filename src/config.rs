@@ -15,6 +15,8 @@ const NAME_LIMIT: usize = 255;
 /// The longest ending that is put behind a name: the token, the codec's ending and the draft's mark.
 const ENDING_ROOM: usize = 64;
 
+/// The reserve at the most, unless it is said, in bytes.
+const RESERVE: u64 = 1 << 30;
 /// The shortest time between two checkpoints.
 const LEAST_CHECKPOINT: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,11 @@ pub fn part_size(text: &str) -> std::result::Result<u64, String> {
         return Err("S3 takes parts from 5MiB to 5GiB".into());
     }
     Ok(n)
+}
+
+/// The free space that is never used up, of a file system of `total` bytes: what `--reserve` gives, or 1 GiB or 5 %, the smaller.
+pub fn reserve(given: Option<u64>, total: u64) -> u64 {
+    given.unwrap_or_else(|| RESERVE.min(total / 20))
 }
 
 /// `--file-mode`: its owner reads and writes, others do not write, nobody runs it.

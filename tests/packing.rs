@@ -12,7 +12,7 @@ use logjam::archive::follow::{Follower, Following, Growing};
 use logjam::archive::{Archive, Codec, Sources, pack};
 use logjam::env::Env;
 use logjam::env::growth::Growth;
-use logjam::format::layout::{BLOCK, Layout};
+use logjam::format::layout::{self, Layout};
 use logjam::format::manifest::{Summary, sha256};
 use logjam::format::name::LogName;
 use logjam::format::progress::{self, Block};
@@ -396,7 +396,7 @@ fn a_packer_that_lags_behind_a_large_hour_needs_no_more_memory_than_its_blocks()
         return;
     }
     let site = Site::new(Codec::Gzip(1), 2, b"");
-    let archive = Archive { block: BLOCK, ..site.archive.clone() };
+    let archive = Archive { block: layout::BLOCK, ..site.archive.clone() };
     let mut file = std::fs::File::create(site.spool.path(HOUR)).unwrap();
     for seed in 0..48 {
         file.write_all(&cli::noise(4 << 20, seed)).unwrap();

@@ -390,7 +390,7 @@ fn heads_of_another_archive_are_refused() {
     let made = Made::get();
     let place = Place::bucket(&made.objects);
     let heads = made.no_heads(&place);
-    std::fs::write(heads.path(), "{\"version\":1,\"dest\":\"s3://other/{prefix}\"}\n").unwrap();
+    std::fs::write(heads.path(), "{\"version\":1,\"dest\":\"s3://other/{prefix}\",\"heads\":0}\n").unwrap();
     place.verify(&[&heads.option()]).code_is(2).says("another DEST, `s3://other/{prefix}`");
     std::fs::write(heads.path(), "").unwrap();
     place.verify(&[&heads.option()]).code_is(2).says("first line");

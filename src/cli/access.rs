@@ -53,6 +53,11 @@ impl Access {
         s3.store(&env, dest)
     }
 
+    /// Checks what needs no DIR: whether there is such a group.
+    pub fn sound(&self) -> Result<()> {
+        self.access().map(|_| ())
+    }
+
     fn access(&self) -> Result<access::Access> {
         let found = self.group.as_deref().map(|name| {
             group(name)?.ok_or_else(|| {

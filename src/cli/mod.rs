@@ -2,6 +2,7 @@
 
 mod access;
 mod cat;
+mod check;
 mod compress;
 mod ddl;
 mod grep;
@@ -15,6 +16,7 @@ mod report;
 mod rescue;
 mod select;
 mod sentry;
+mod settings;
 mod status;
 mod upload;
 mod verify;
@@ -27,8 +29,10 @@ use crate::log::{self, LogFile};
 use crate::pipeline::Left;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use settings::{Settings, Shown};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Something is left undone.
@@ -37,23 +41,34 @@ const UNDONE: u8 = 1;
 const USAGE: u8 = 2;
 /// What grep(1) says where something could not be read.
 const TROUBLE: u8 = 2;
+/// The main job.
+const PIPE: &str = "pipe";
+/// Its switch that must be known before anything else.
+const NO_GUARD: &str = "no-guard";
+/// Its preflight.
+const CHECK: &str = "check";
 /// What the environment variables of options begin with.
 const VARIABLE: &str = "LOGJAM_";
 
 /// Log lines from a pipe into hourly files, compressed and stored in S3 or a directory.
 ///
-/// Every option can also be set by an environment variable: LOGJAM_ and the option's name in capitals, with `_` for `-`.
+/// Every option can also be set by an environment variable: LOGJAM_ and the option's name in capitals, with `_` for `-`;
+/// and by a key of the same name in the file that --config names. The command line comes first, then the environment.
 /// Exit status: 0 done; 1 something is left undone, and said; 2 wrong usage or settings.
 #[derive(Parser)]
 #[command(name = "logjam", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A settings file: TOML, whose keys are the names of the options; what stands in a table [COMMAND] is for that command
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     Pipe(pipe::Args),
+    Check(check::Args),
     Compress(compress::Args),
     Upload(upload::Args),
     Status(status::Args),
@@ -87,8 +102,13 @@ impl From<Left> for Done {
 pub fn main() -> ExitCode {
     confine::keep_secrets();
     let args = called_as(std::env::args_os().collect());
+    let settings = Settings::of(&args);
+    let file = match &settings {
+        Ok(settings) => settings.as_ref(),
+        Err((_, rest)) => Some(rest),
+    };
     // Before anything else: the guard is to stay small, and every worker to begin anew.
-    guard::stand_by(&args);
+    guard::stand_by(&args, file.is_some_and(|file| file.is_on(PIPE, NO_GUARD)));
     // Then at once: a signal that comes before this ends the program, with what is in the pipe; and every thread inherits it.
     let signals = match Signals::block() {
         Ok(signals) => signals,
@@ -97,23 +117,17 @@ pub fn main() -> ExitCode {
             return ExitCode::from(UNDONE);
         }
     };
-    let cli = match parse(&args) {
-        Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print();
-            let wish = pipe::Wish::of(&args);
-            if e.exit_code() == i32::from(USAGE) && wish.hold {
-                pipe::hold(&signals, wish.confirm);
-            } else if e.exit_code() == i32::from(USAGE) && wish.confirm {
-                pipe::refuse("the command line can't be read");
-            }
-            let code = u8::try_from(e.exit_code()).unwrap_or(USAGE);
-            return ExitCode::from(status::code_of(&args, code));
-        }
+    let parsed = match &settings {
+        Ok(settings) => parse(&args, settings.as_ref()),
+        Err((e, _)) => Err(Refusal::Settings(e.clone())),
+    };
+    let (cli, shown) = match parsed {
+        Ok(parsed) => parsed,
+        Err(refusal) => return refused(&refusal, &args, &pipe::Wish::of(&args, file), &signals),
     };
     let mut log = LogFile::default();
-    let done = run(&cli.command, signals, &mut log).unwrap_or_else(|e| {
-        if matches!(&cli.command, Command::Pipe(args) if args.confirm_messages) {
+    let done = run(&cli.command, shown, signals, &mut log).unwrap_or_else(|e| {
+        if matches!(&cli.command, Command::Pipe(args) if args.options.confirm_messages) {
             pipe::refuse(&e.to_string());
         }
         Done { undone: if matches!(cli.command, Command::Grep(_)) { TROUBLE } else { UNDONE }, ..Left(vec![e]).into() }
@@ -129,9 +143,10 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
+fn run(command: &Command, shown: Vec<Shown>, signals: Signals, log: &mut LogFile) -> Result<Done> {
     let args = match command {
-        Command::Pipe(args) => &args.log,
+        Command::Pipe(args) => &args.options.log,
+        Command::Check(args) => &args.options.log,
         Command::Compress(args) => &args.log,
         Command::Upload(args) => &args.log,
         Command::Status(args) => &args.log,
@@ -169,26 +184,79 @@ fn run(command: &Command, signals: Signals, log: &mut LogFile) -> Result<Done> {
             let clean = verify::run(args)?;
             return Ok(Done { left: Vec::new(), status: u8::from(!clean), undone: UNDONE });
         }
+        Command::Check(args) => {
+            let well = check::run(args, &shown)?;
+            return Ok(Done { left: Vec::new(), status: u8::from(!well), undone: UNDONE });
+        }
         Command::Keygen(args) => keygen::run(args),
     };
     left.map(Done::from)
 }
 
-/// Under the name of one of the seed's tools, the program is that tool.
+/// Under the name of one of the seed's tools, the program is that tool. The settings file comes behind the command.
 fn called_as(mut args: Vec<OsString>) -> Vec<OsString> {
     let name = args.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
-    let command = match name {
-        Some("logjam-compress") => "compress",
-        Some("logjam-upload") => "upload",
-        _ => return args,
-    };
-    args.insert(1, command.into());
+    match name {
+        Some("logjam-compress") => args.insert(1, "compress".into()),
+        Some("logjam-upload") => args.insert(1, "upload".into()),
+        _ => {
+            let words = args.get(1).map_or(0, |first| match first.to_str() {
+                Some("--config") => 2,
+                Some(first) if first.starts_with("--config=") => 1,
+                _ => 0,
+            });
+            if args.len() > words + 1 {
+                args[1..words + 2].rotate_right(1);
+            }
+        }
+    }
     args
 }
 
-fn parse(args: &[OsString]) -> std::result::Result<Cli, clap::Error> {
-    let command = with_variables(Cli::command());
-    command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
+/// A command line or a settings file that can't be read.
+enum Refusal {
+    /// By the parser; also the answer to a wish for help.
+    Parser(clap::Error),
+    /// By what the file says.
+    Settings(Error),
+}
+
+/// Says why, and what a daemon must hear that waits for an answer.
+fn refused(refusal: &Refusal, args: &[OsString], wish: &pipe::Wish, signals: &Signals) -> ExitCode {
+    let status = match refusal {
+        Refusal::Parser(e) => {
+            let _ = e.print();
+            u8::try_from(e.exit_code()).unwrap_or(USAGE)
+        }
+        Refusal::Settings(e) => {
+            log::fatal(&LogFile::default(), &e.to_string());
+            USAGE
+        }
+    };
+    if status == USAGE && wish.hold {
+        pipe::hold(signals, wish.confirm);
+    } else if status == USAGE && wish.confirm {
+        pipe::refuse("the settings can't be read");
+    }
+    ExitCode::from(status::code_of(args, status))
+}
+
+fn parse(args: &[OsString], settings: Option<&Settings>) -> std::result::Result<(Cli, Vec<Shown>), Refusal> {
+    let mut program = with_variables(Cli::command());
+    program.build();
+    let (args, lines) = match settings {
+        None => (args.to_vec(), BTreeMap::new()),
+        Some(settings) => {
+            settings.check(&program).map_err(Refusal::Settings)?;
+            settings.apply(&program, args).map_err(Refusal::Settings)?
+        }
+    };
+    let matches = program.clone().try_get_matches_from(args).map_err(|e| {
+        let blamed = settings.and_then(|settings| settings.blame(&e, &lines));
+        blamed.unwrap_or(Refusal::Parser(e))
+    })?;
+    let shown = Settings::shown(settings, &program, &matches, &lines);
+    Ok((Cli::from_arg_matches(&matches).map_err(Refusal::Parser)?, shown))
 }
 
 /// Gives every option of every command its environment variable.
@@ -235,6 +303,13 @@ mod tests {
     fn a_link_with_an_old_name_is_the_old_tool() {
         let args = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(called_as(args(&["/usr/bin/logjam-upload", "a"])), args(&["/usr/bin/logjam-upload", "upload", "a"]));
-        assert_eq!(called_as(args(&["logjam", "pipe"])), args(&["logjam", "pipe"]));
+        for line in [["logjam", "pipe", "d", "--config=f"], ["logjam", "--config=f", "pipe", "d"]] {
+            assert_eq!(called_as(args(&line))[1], "pipe");
+        }
+        let apart = args(&["logjam", "--config", "f", "pipe", "d"]);
+        assert_eq!(called_as(apart), args(&["logjam", "pipe", "--config", "f", "d"]));
+        for line in [&["logjam"][..], &["logjam", "--config"], &["logjam", "pipe"]] {
+            assert_eq!(called_as(args(line)), args(line));
+        }
     }
 }

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the kinds of encryption begin with that need a key of KMS.
+const KMS: &str = "aws:kms";
 /// For messages.
 const SIGN_KEY: &str = "--sign-key";
 
@@ -227,12 +229,22 @@ impl S3Args {
                 self.refuse_without_s3()?;
                 Ok(directory(env, root))
             }
-            Place::S3(bucket) => Ok(Arc::new(S3::new(self.options(bucket)?))),
+            Place::S3(bucket) => Ok(Arc::new(self.bucket(bucket)?)),
         }
     }
 
+    /// A bucket, with the settings for objects.
+    pub fn bucket(&self, bucket: &str) -> Result<S3> {
+        self.options(bucket).map(S3::new)
+    }
+
+    /// Whether objects get tags, and whether a key of KMS encrypts them: both need rights of their own.
+    pub fn extras(&self) -> (bool, bool) {
+        (!self.tag.is_empty(), self.sse.as_deref().is_some_and(|sse| sse.starts_with(KMS)))
+    }
+
     fn options(&self, bucket: &str) -> Result<s3::Options> {
-        if self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms")) {
+        if self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with(KMS)) {
             return Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only"));
         }
         let defaults = self.reach.options(bucket)?;
@@ -269,6 +281,12 @@ impl S3Args {
 pub fn check_address(url: &str) -> Result<()> {
     match is_address(url) {
         true => Ok(()),
+        // Not shown: there may be a password in it.
+        false if url.contains('@') => Err(Error::usage(
+            "--endpoint-url",
+            "has a user or password in it, which S3 has no use for, and everybody could read",
+        )
+        .mend("write http://HOST[:PORT] or https://HOST[:PORT]")),
         false => Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
             .mend("write http://HOST[:PORT] or https://HOST[:PORT]")),
     }
@@ -283,7 +301,8 @@ fn is_address(text: &str) -> bool {
         Some(_) => authority.rsplit_once(':').unwrap_or((authority, "")),
         None => (authority, "80"),
     };
-    !host.is_empty() && port.parse::<u16>().is_ok() && text.chars().all(|c| c.is_ascii_graphic())
+    // A password in it would be seen by everybody (ps(1)), and S3 has none.
+    !host.contains('@') && !host.is_empty() && port.parse::<u16>().is_ok() && text.chars().all(|c| c.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -297,7 +316,9 @@ mod tests {
         {
             assert!(is_address(text), "{text}");
         }
-        for text in ["http://", "https://h:99999", "ftp://h", "h:80", "http://:80", "http://h:", "http://a b"] {
+        for text in
+            ["http://", "https://h:99999", "ftp://h", "h:80", "http://:80", "http://h:", "http://a b", "http://u:p@h"]
+        {
             assert!(!is_address(text), "{text}");
         }
     }

@@ -1,20 +1,21 @@
 //! `logjam pipe`.
 
-use super::watched::{self, Metrics, Opened, PIPE};
-use super::{access, options};
+use super::settings::Settings;
+use super::watched::{self, Metrics, Opened};
+use super::{PIPE, access, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
 use crate::env::disk::Disk;
-use crate::env::guard;
 use crate::env::input::Input;
 use crate::env::metadata::ec2_suffix;
 use crate::env::replies::Replies;
 use crate::env::signals::{Asked, Signals};
-use crate::env::{Env, store::Store};
+use crate::env::{Env, guard, store::Store};
 use crate::error::{Class, Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
+use crate::format::sign::Signer;
 use crate::format::state::{Stage, State};
 use crate::ingest::dialogue::{Marks, Mode};
 use crate::log::LogFile;
@@ -22,7 +23,7 @@ use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use std::time::Duration;
 /// How often a start that failed is tried again, with --on-error=hold.
 const HOLD_RETRY: Duration = Duration::from_secs(1);
 /// The suffix that asks the instance metadata.
-const EC2: &str = "ec2";
+pub(super) const EC2: &str = "ec2";
 /// When lines are forced to the disk, unless it is said or there are transactions.
 const SYNC: Duration = Duration::from_secs(1);
 /// How often a checkpoint goes to S3, unless it is said.
@@ -51,6 +52,13 @@ pub struct Args {
     /// Where archives go: s3://BUCKET/TEMPLATE or file:///PATH/TEMPLATE, with the fields {prefix} {year} {month} {day}
     /// {filename} (mandatory) and {suffix} {hour} {minute}. Without it archives stay in DIR/archive for `logjam upload`
     dest: Option<String>,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// What it takes beside DIR and DEST.
+#[derive(clap::Args)]
+pub struct Options {
     /// First part of the file name
     #[arg(long, value_name = "NAME", default_value = "syslog")]
     prefix: String,
@@ -96,7 +104,7 @@ pub struct Args {
     /// Free space never used up: at the floor intake waits, it drops nothing [default: 1GiB or 5 % of the file system, the
     /// smaller]
     #[arg(long, value_name = "SIZE", value_parser = config::size)]
-    reserve: Option<u64>,
+    pub(super) reserve: Option<u64>,
     /// How often another host is told what it needs to finish the open hour, if this one is lost: a duration, or `off`
     /// [default: 60s at S3, off at file://]
     #[arg(long, value_name = "DURATION|off", value_parser = config::checkpoint)]
@@ -116,7 +124,7 @@ pub struct Args {
     #[command(flatten)]
     pub(super) log: options::Log,
     #[command(flatten)]
-    s3: options::S3Args,
+    pub(super) s3: options::S3Args,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -154,26 +162,26 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
         tracing::warn!("{died}; this one goes on where it stood");
     }
     // In the middle of a dialogue an error would be the answer to a message.
-    let hold = args.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
+    let options = &args.options;
+    let hold = options.on_error == OnError::Hold || guard::held().is_some_and(|held| held.left().is_some());
     let mut holding = None;
     let Started { pipe, speech, store, dest, metrics } = loop {
         match start(args, log) {
             Ok(started) => break started,
             Err(e) if !hold && e.class != Class::Retry => return Err(e),
             Err(e) => {
-                let suffix =
-                    args.suffix.clone().or_else(|| config::short_host_name().ok()).filter(|suffix| suffix != EC2);
-                holding = holding.or_else(|| watched::holding(&env, &args.dir, &args.prefix, suffix.as_deref()));
+                let names = (options.prefix.as_str(), options.suffix.as_deref());
+                holding = holding.or_else(|| watched::holding(&env, &args.dir, names));
                 env.trouble(Stage::Start, &e, HOLD_RETRY);
-                if !wait_for_mend(&input, signals, log, &e, args.confirm_messages)? {
+                if !wait_for_mend(&input, signals, log, &e, options.confirm_messages)? {
                     return Err(e);
                 }
             }
         }
     };
     let archive = pipe.archive.clone();
-    let places = [args.log.place(), args.metrics.place()];
-    args.confine.after_start(&archive.env, archive.layout.dir(), dest.as_ref(), &places);
+    let places = [options.log.place(), options.metrics.place()];
+    options.confine.after_start(&archive.env, archive.layout.dir(), dest.as_ref(), &places);
     let _watched = metrics.begin(&archive.env, &archive.layout, about(args, &pipe), &mut holding);
     pipeline::run(pipe, speech, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
@@ -190,46 +198,11 @@ struct Started {
 }
 
 fn start(args: &Args, log: &LogFile) -> Result<Started> {
-    let dest = args.dest.as_deref().map(Dest::parse).transpose()?;
-    let store = dest.as_ref().map(|dest| args.access.store(&args.s3, dest)).transpose()?;
-    if dest.is_none() {
-        args.s3.refuse_without_s3()?;
-        args.sign.refuse_without_dest()?;
-    }
-    let codec = args.pack.codec()?;
-    // Without the slash that would let a link at its end be followed.
-    let dir: PathBuf = args.dir.components().collect();
-    config::check_dir(&Disk, &dir)?;
-    let env = args.access.env(&dir)?;
-    if let Some(dest) = &dest {
-        config::check_apart(&Layout::new(&dir), dest)?;
-    }
-    let suffix = match args.suffix.as_deref() {
-        None => config::short_host_name()?,
-        Some(EC2) => ec2_suffix().or_else(|e| {
-            tracing::warn!("{e}; the short host name is used as suffix");
-            config::short_host_name()
-        })?,
-        Some(text) => text.to_owned(),
-    };
-    config::check_names(&args.prefix, &suffix)?;
-    let archive = Archive {
-        prefix: Some(args.prefix.clone()),
-        uploads: dest.is_some(),
-        keep: args.keep.keep,
-        threads: args.pack.threads(),
-        following: Some(Arc::default()),
-        host: config::host_name(),
-        signer: args.sign.signer()?,
-        ..Archive::new(env, Layout::new(dir), Sources::Sealed, codec)
-    };
-    let spool =
-        spool::Settings { prefix: args.prefix.clone(), suffix, every: args.every, sync: sync(args)?, ids: args.id };
-    let mode = mode(args)?;
-    let checkpoints = checkpoints(args, dest.as_ref())?;
-    let pipe = Pipe { archive, spool, reserve: args.reserve, once: args.once, checkpoints, log: log.clone() };
+    let options = &args.options;
+    let Settled { archive, spool, mode, checkpoints, store, dest } = options.settle(&args.dir, args.dest.as_deref())?;
+    let pipe = Pipe { archive, spool, reserve: options.reserve, once: options.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
-    let metrics = args.metrics.open(&pipe.archive.env, &pipe.archive.layout)?;
+    let metrics = options.metrics.open(&pipe.archive.env, &pipe.archive.layout)?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
     Ok(Started { pipe, speech, store, dest, metrics })
 }
@@ -245,45 +218,116 @@ fn about(args: &Args, pipe: &Pipe) -> State {
     }
 }
 
-/// Where checkpoints go, and how often.
-fn checkpoints(args: &Args, dest: Option<&Dest>) -> Result<Option<(Dest, Duration)>> {
-    let Some(dest) = dest else {
-        return match args.checkpoint {
-            Some(config::Every(Some(_))) => Err(Error::usage("--checkpoint", "goes with a DEST only")),
-            _ => Ok(None),
+/// Settings that go together.
+struct Settled {
+    archive: Archive,
+    spool: spool::Settings,
+    mode: Option<Mode>,
+    checkpoints: Option<(Dest, Duration)>,
+    store: Option<Arc<dyn Store>>,
+    dest: Option<Dest>,
+}
+
+impl Options {
+    /// Checks them all. Changes nothing, and needs no network but for --suffix=ec2.
+    fn settle(&self, dir: &Path, dest: Option<&str>) -> Result<Settled> {
+        let dest = dest.map(Dest::parse).transpose()?;
+        let store = dest.as_ref().map(|dest| self.access.store(&self.s3, dest)).transpose()?;
+        let checkpoints = self.checkpoints(dest.as_ref())?;
+        let (codec, signer, mode) = (self.pack.codec()?, self.signer(dest.is_some())?, self.mode()?);
+        // Without the slash that would let a link at its end be followed.
+        let dir: PathBuf = dir.components().collect();
+        config::check_dir(&Disk, &dir)?;
+        let env = self.access.env(&dir)?;
+        if let Some(dest) = &dest {
+            config::check_apart(&Layout::new(&dir), dest)?;
+        }
+        let (prefix, suffix) = self.names()?;
+        let archive = Archive {
+            prefix: Some(prefix.clone()),
+            uploads: dest.is_some(),
+            keep: self.keep.keep,
+            threads: self.pack.threads(),
+            following: Some(Arc::default()),
+            host: config::host_name(),
+            signer,
+            ..Archive::new(env, Layout::new(dir), Sources::Sealed, codec)
         };
-    };
-    let default = config::Every(matches!(dest.place, Place::S3(_)).then_some(CHECKPOINT));
-    Ok(args.checkpoint.unwrap_or(default).0.map(|every| (dest.clone(), every)))
-}
+        let spool = spool::Settings { prefix, suffix, every: self.every, sync: self.sync()?, ids: self.id };
+        Ok(Settled { archive, spool, mode, checkpoints, store, dest })
+    }
 
-fn sync(args: &Args) -> Result<SyncPolicy> {
-    match args.sync {
-        Some(Sync(SyncPolicy::Commit)) if !args.use_transactions => {
-            Err(Error::usage("--sync=commit", "there are no commits").mend("add --use-transactions, or set a time"))
-        }
-        Some(sync) => Ok(sync.0),
-        None if args.use_transactions => Ok(SyncPolicy::Commit),
-        None => Ok(SyncPolicy::Within(SYNC)),
+    /// Checks those that need neither DIR nor names.
+    pub fn sound(&self, dest: Option<&Dest>) -> Result<()> {
+        self.checkpoints(dest)?;
+        self.signer(dest.is_some())?;
+        (self.pack.codec()?, self.mode()?, self.sync()?, self.access.sound()?);
+        Ok(())
     }
-}
 
-/// How messages are told apart and answered.
-fn mode(args: &Args) -> Result<Option<Mode>> {
-    if !args.use_transactions {
-        let silent = args.id.then_some(Mode::Silent);
-        return Ok(if args.confirm_messages { Some(Mode::Messages) } else { silent });
+    /// Prefix and suffix.
+    pub fn names(&self) -> Result<(String, String)> {
+        let suffix = match self.suffix.as_deref() {
+            None => config::short_host_name()?,
+            Some(EC2) => ec2_suffix().or_else(|e| {
+                tracing::warn!("{e}; the short host name is used as suffix");
+                config::short_host_name()
+            })?,
+            Some(text) => text.to_owned(),
+        };
+        config::check_names(&self.prefix, &suffix)?;
+        Ok((self.prefix.clone(), suffix))
     }
-    for (option, mark) in [("--begin-mark", &args.begin_mark), ("--commit-mark", &args.commit_mark)] {
-        if mark.is_empty() || mark.contains('\n') {
-            return Err(Error::usage(option, "must be the text of one line").mend("set it as in rsyslog"));
+
+    /// The key to sign with. What would be ignored is refused.
+    fn signer(&self, has_dest: bool) -> Result<Option<Arc<Signer>>> {
+        if !has_dest {
+            self.s3.refuse_without_s3()?;
+            self.sign.refuse_without_dest()?;
+        }
+        self.sign.signer()
+    }
+
+    /// Where checkpoints go, and how often.
+    fn checkpoints(&self, dest: Option<&Dest>) -> Result<Option<(Dest, Duration)>> {
+        let Some(dest) = dest else {
+            return match self.checkpoint {
+                Some(config::Every(Some(_))) => Err(Error::usage("--checkpoint", "goes with a DEST only")),
+                _ => Ok(None),
+            };
+        };
+        let default = config::Every(matches!(dest.place, Place::S3(_)).then_some(CHECKPOINT));
+        Ok(self.checkpoint.unwrap_or(default).0.map(|every| (dest.clone(), every)))
+    }
+
+    fn sync(&self) -> Result<SyncPolicy> {
+        match self.sync {
+            Some(Sync(SyncPolicy::Commit)) if !self.use_transactions => {
+                Err(Error::usage("--sync=commit", "there are no commits").mend("add --use-transactions, or set a time"))
+            }
+            Some(sync) => Ok(sync.0),
+            None if self.use_transactions => Ok(SyncPolicy::Commit),
+            None => Ok(SyncPolicy::Within(SYNC)),
         }
     }
-    if args.begin_mark == args.commit_mark {
-        return Err(Error::usage("--begin-mark, --commit-mark", "are the same").mend("set them as in rsyslog"));
+
+    /// How messages are told apart and answered.
+    fn mode(&self) -> Result<Option<Mode>> {
+        if !self.use_transactions {
+            let silent = self.id.then_some(Mode::Silent);
+            return Ok(if self.confirm_messages { Some(Mode::Messages) } else { silent });
+        }
+        for (option, mark) in [("--begin-mark", &self.begin_mark), ("--commit-mark", &self.commit_mark)] {
+            if mark.is_empty() || mark.contains('\n') {
+                return Err(Error::usage(option, "must be the text of one line").mend("set it as in rsyslog"));
+            }
+        }
+        if self.begin_mark == self.commit_mark {
+            return Err(Error::usage("--begin-mark, --commit-mark", "are the same").mend("set them as in rsyslog"));
+        }
+        let line = |mark: &str| format!("{mark}\n").into_bytes();
+        Ok(Some(Mode::Transactions(Marks { begin: line(&self.begin_mark), commit: line(&self.commit_mark) })))
     }
-    let line = |mark: &str| format!("{mark}\n").into_bytes();
-    Ok(Some(Mode::Transactions(Marks { begin: line(&args.begin_mark), commit: line(&args.commit_mark) })))
 }
 
 /// Says why the start failed and waits a while without reading. False if it is time to leave.
@@ -324,15 +368,19 @@ pub struct Wish {
 
 impl Wish {
     /// Guesses it.
-    pub fn of(args: &[OsString]) -> Self {
+    pub fn of(args: &[OsString], settings: Option<&Settings>) -> Self {
         let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
-        let pipe = texts.get(1).is_some_and(|command| command == "pipe");
+        let pipe = texts.get(1).is_some_and(|command| command == PIPE);
         let given = |text: &str| texts.iter().any(|a| a == text);
         let hold = given("--on-error=hold")
             || texts.windows(2).any(|w| w == ["--on-error", "hold"])
-            || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold");
+            || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold")
+            || settings.is_some_and(|settings| settings.has(PIPE, "on-error", "hold"));
         let yes = guard::is_yes(std::env::var("LOGJAM_CONFIRM_MESSAGES").ok().as_deref());
-        Self { hold: pipe && hold, confirm: pipe && (yes || given("--confirm-messages")) }
+        let confirm = yes
+            || given("--confirm-messages")
+            || settings.is_some_and(|settings| settings.is_on(PIPE, "confirm-messages"));
+        Self { hold: pipe && hold, confirm: pipe && confirm }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What others see of a process that goes on: its state in DIR, and metrics.
 
+use super::PIPE;
+use super::pipe::EC2;
 use crate::config;
 use crate::env::{Env, guard};
 use crate::error::Result;
@@ -11,18 +13,21 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What `logjam pipe` calls itself there.
-pub const PIPE: &str = "pipe";
-
-/// Lets others see a start that is held, and why, while what comes back is held. `suffix`: if it is known.
-pub fn holding(env: &Env, dir: &Path, prefix: &str, suffix: Option<&str>) -> Option<Keeper> {
+/// Lets others see a start that is held, and why, while what comes back is held. The names are prefix and suffix, as given.
+pub fn holding(env: &Env, dir: &Path, (prefix, suffix): (&str, Option<&str>)) -> Option<Keeper> {
     let layout = Layout::new(dir.components().collect::<PathBuf>());
     config::check_dir(&*env.fs, layout.dir()).ok()?;
+    let suffix = match suffix {
+        // The instance is not asked: that may be what fails.
+        Some(EC2) => None,
+        Some(suffix) => Some(suffix.to_owned()),
+        None => config::short_host_name().ok(),
+    };
     // One that is wrong is shown without its stream.
     let suffix = suffix.filter(|suffix| config::check_names(prefix, suffix).is_ok());
     let about = State {
-        prefix: suffix.map(|_| prefix.to_owned()),
-        suffix: suffix.map(str::to_owned),
+        prefix: suffix.as_ref().map(|_| prefix.to_owned()),
+        suffix,
         ..State::begun(PIPE, std::process::id(), env.clock.now())
     };
     Keeper::start(env, &layout, about).ok()

@@ -69,9 +69,9 @@ static GUARD: OnceLock<Pid> = OnceLock::new();
 
 /// Becomes a guard with a worker, if the command line wants one: returns in the worker, or if there is none.
 ///
-/// To be called first of all, while the process has one thread.
-pub fn stand_by(args: &[OsString]) {
-    if !wanted(args, std::env::var("LOGJAM_NO_GUARD").ok().as_deref()) {
+/// To be called first of all, while the process has one thread. `unwanted`: the settings file says so.
+pub fn stand_by(args: &[OsString], unwanted: bool) {
+    if unwanted || !wanted(args, std::env::var("LOGJAM_NO_GUARD").ok().as_deref()) {
         return;
     }
     let mut set: SigSet = FORWARDED.into_iter().collect();

@@ -14,6 +14,7 @@ pub mod export;
 pub mod fs;
 pub mod growth;
 pub mod guard;
+pub mod host;
 pub mod input;
 pub mod keys;
 pub mod metadata;

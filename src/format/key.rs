@@ -53,6 +53,8 @@ const NAME_LIMIT: usize = 255;
 const MANIFEST: (&str, &str) = ("_", ".json");
 /// What the keys of all checkpoints begin with.
 pub const CHECKPOINTS: &str = ".logjam/checkpoint/";
+/// What the keys of the objects begin with that a preflight writes, one for each host.
+const PROBES: &str = ".logjam/check/";
 /// What stands for `{suffix}` in the key of a file that has none.
 const NO_SUFFIX: &str = "_";
 
@@ -174,6 +176,11 @@ impl Dest {
             Place::Directory(dir) => format!("file://{}/{key}", dir.trim_end_matches('/')),
         }
     }
+}
+
+/// The key of the object that a preflight on a host writes, and replaces each time: no right to delete is needed.
+pub fn probe_key(host: &str) -> String {
+    format!("{PROBES}{}", host.replace('/', "_"))
 }
 
 /// The key of the manifest beside an object. Query engines pass over names that begin with `_`. It fits wherever the object's

@@ -1,5 +1,6 @@
 //! What an operator asks for beside the work itself.
 
+pub mod check;
 pub mod ddl;
 pub mod metrics;
 pub mod state;

@@ -1,13 +1,12 @@
 //! The free space that is never used up: at the floor intake waits, it drops nothing.
 
+use crate::config;
 use crate::env::Env;
 use crate::error::{Error, Kind};
 use crate::format::state::Stage;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The default reserve is this, in bytes, or 5 % of the file system, the smaller.
-const DEFAULT: u64 = 1 << 30;
 /// Less than this is nothing, in bytes: a page.
 const LEAST: u64 = 4096;
 /// How long a look at the file system holds good.
@@ -65,7 +64,7 @@ impl Reserve {
         self.looked = Some(now);
         self.budget = match self.env.fs.space(&self.dir) {
             Ok(space) => {
-                let floor = self.floor.unwrap_or_else(|| DEFAULT.min(space.total / 20));
+                let floor = config::reserve(self.floor, space.total);
                 space.free.saturating_sub(floor)
             }
             // What can't be told can't be kept: the write itself will say when the disk is full.

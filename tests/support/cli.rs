@@ -122,6 +122,11 @@ impl Running {
         assert!(within(PATIENCE, ready), "waited {PATIENCE:?} in vain until {what}; said so far:\n{}", self.said());
     }
 
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it runs still.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

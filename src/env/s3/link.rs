@@ -13,8 +13,8 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::ProvideCredentials;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
 use std::future::Future;
@@ -41,7 +41,8 @@ pub(super) struct Link {
     pub(super) foreign: bool,
     region: String,
     /// For messages.
-    endpoint: Arc<str>,
+    pub(super) endpoint: Arc<str>,
+    pub(super) credentials: Option<SharedCredentialsProvider>,
 }
 
 /// The state of the connection.
@@ -227,6 +228,7 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
         foreign: endpoint.is_some(),
         endpoint: endpoint.unwrap_or_else(|| format!("Amazon S3 in {region}")).into(),
         region,
+        credentials: shared.credentials_provider(),
     }
 }
 

@@ -24,6 +24,7 @@ mod multipart;
 pub mod needs;
 mod put;
 mod read;
+pub mod survey;
 
 use super::store::{Body, Content, Found, Later, Multipart, Page, Part, Store, Stored};
 use abilities::Abilities;

@@ -1,0 +1,79 @@
+//! What the system says of itself, of this process, and of a file system.
+
+use crate::error::{Error, Result};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statfs::statfs;
+use std::path::{Path, PathBuf};
+
+/// The largest text that is read, in bytes: settings of other programs.
+const LARGEST: u64 = 1 << 20;
+
+/// The kinds of file system that matter here, by their magic numbers (statfs(2), linux/magic.h).
+const KINDS: [(i64, &str); 13] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e_u32 as i64, "btrfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlayfs"),
+    (0x6969, "nfs"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb3"),
+    (0x6573_5546, "fuse"),
+    (0x0102_1997, "9p"),
+    (0x00c3_6400, "ceph"),
+];
+
+/// The kind of the file system that a path is on; its magic number in hexadecimal if it is none of the common ones.
+///
+/// # Errors
+/// Of statfs(2).
+pub fn file_system(path: &Path) -> Result<String> {
+    let told = statfs(path).map_err(|e| Error::io("look at the file system of", path.display(), &e.into()))?;
+    let magic = told.filesystem_type().0 as i64 & 0xffff_ffff;
+    let known = KINDS.iter().find(|(number, _)| number & 0xffff_ffff == magic);
+    Ok(known.map_or_else(|| format!("0x{magic:x}"), |(_, name)| (*name).to_owned()))
+}
+
+/// How many files this process may have open: now, and at most.
+///
+/// # Errors
+/// Of getrlimit(2).
+pub fn open_files() -> Result<(u64, u64)> {
+    getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| Error::io("read", "the limit of open files", &e.into()))
+}
+
+/// The user that this process acts as: its number, and its name if it has one.
+pub fn user() -> (u32, Option<String>) {
+    let uid = nix::unistd::geteuid();
+    let name = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name);
+    (uid.as_raw(), name)
+}
+
+/// Owner, group and mode of what has a name.
+///
+/// # Errors
+/// Of stat(2).
+pub fn rights(path: &Path) -> Result<(u32, u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(path).map_err(|e| Error::io("look at", path.display(), &e))?;
+    Ok((meta.uid(), meta.gid(), meta.mode() & 0o7777))
+}
+
+/// A text file, such as the settings of another program; `None`: it is not there, can't be read, or is too large.
+pub fn text(path: &Path) -> Option<String> {
+    let meta = std::fs::metadata(path).ok()?;
+    if !meta.is_file() || meta.len() > LARGEST {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())
+}
+
+/// What is in a directory, by name, whole paths; nothing if it can't be read.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}

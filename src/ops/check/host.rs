@@ -1,0 +1,166 @@
+//! What surrounds the process: limits, confinement, and the daemons that are set to start it.
+
+use super::Line;
+use super::rsyslog::{self, Action};
+use super::unit::Unit;
+use crate::env::host;
+use std::path::{Path, PathBuf};
+
+/// So many open files are enough, for any hour.
+const FILES: u64 = 256;
+
+/// Where the system is, and what is to work there.
+pub struct Place<'a> {
+    /// `/`, or the root of an image that is looked at.
+    pub root: &'a Path,
+    /// DIR, if it is given.
+    pub dir: Option<&'a Path>,
+    /// Whether the network is needed.
+    pub network: bool,
+}
+
+impl Place<'_> {
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        host::text(&self.at(path))
+    }
+
+    /// Looks at all of it.
+    pub fn look(&self, lines: &mut Vec<Line>) {
+        lines.push(limit());
+        lines.push(self.confinement());
+        self.rsyslog(lines);
+        self.syslog_ng(lines);
+    }
+
+    /// What this process may not do, and what the system does to others.
+    fn confinement(&self) -> Line {
+        let profile = self.text("proc/self/attr/apparmor/current").or_else(|| self.text("proc/self/attr/current"));
+        let profile =
+            profile.map(|text| text.trim_matches(['\n', '\0', ' ']).to_owned()).filter(|text| !text.is_empty());
+        let enforced = self.text("sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
+        let status = self.text("proc/self/status").unwrap_or_default();
+        let is_set = |name: &str| {
+            status.lines().any(|line| line.strip_prefix(name).is_some_and(|value| !matches!(value.trim(), "" | "0")))
+        };
+        let mut seen = Vec::new();
+        match profile {
+            Some(profile) if enforced => seen.push(format!("SELinux enforces on {profile}")),
+            Some(profile) if profile != "unconfined" => seen.push(format!("AppArmor: {profile}")),
+            _ => {}
+        }
+        seen.extend(is_set("NoNewPrivs:").then(|| "no_new_privs".to_owned()));
+        seen.extend(is_set("Seccomp:").then(|| "a system call filter".to_owned()));
+        match seen.is_empty() {
+            true => Line::ok("confinement", "this process is not confined"),
+            false => Line::note(
+                "confinement",
+                seen.join(", "),
+                "what is said here holds for a process that is confined like this one",
+            ),
+        }
+    }
+
+    fn rsyslog(&self, lines: &mut Vec<Line>) {
+        let mut texts: Vec<String> = self.text("etc/rsyslog.conf").into_iter().collect();
+        let more = host::files(&self.at("etc/rsyslog.d"))
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "conf"));
+        texts.extend(more.filter_map(|path| host::text(&path)));
+        let text = texts.join("\n");
+        let actions = rsyslog::actions(&text);
+        if actions.is_empty() {
+            return;
+        }
+        let before = lines.len();
+        for action in &actions {
+            action.look(lines);
+            self.binary(action, lines);
+        }
+        self.user(&text, lines);
+        self.profile(lines);
+        self.unit("rsyslog.service", lines);
+        if lines.len() == before {
+            lines.push(Line::ok("rsyslog", format!("{} action(s) with logjam, set as they should be", actions.len())));
+        }
+    }
+
+    fn binary(&self, action: &Action, lines: &mut Vec<Line>) {
+        let Some(program) = action.words().next().map(str::to_owned) else { return };
+        let is_there = self.at(program.trim_start_matches('/')).is_file();
+        if !program.starts_with('/') || !is_there {
+            let says = format!("binary= names {program}, which is not there");
+            lines.push(Line::fail("rsyslog", says, "give the absolute path: rsyslog starts no shell, and has no PATH"));
+        }
+    }
+
+    /// The user that rsyslogd becomes must be able to write DIR.
+    fn user(&self, text: &str, lines: &mut Vec<Line>) {
+        let Some(name) = rsyslog::drops_to(text) else { return };
+        let passwd = self.text("etc/passwd").unwrap_or_default();
+        let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let Some(user) = users.find(|fields| fields.first() == Some(&name.as_str())) else { return };
+        let id = |at: usize| user.get(at).and_then(|text| text.parse::<u32>().ok());
+        let (Some(dir), Some(uid), Some(gid)) = (self.dir, id(2), id(3)) else { return };
+        let Ok((owner, group, mode)) = host::rights(dir) else { return };
+        let may = (owner == uid && mode & 0o300 == 0o300) || (group == gid && mode & 0o030 == 0o030);
+        if !may && uid != 0 {
+            let says = format!("rsyslogd becomes {name}, who may not write {}", dir.display());
+            lines.push(Line::fail("rsyslog", says, format!("chown {name}: {}", dir.display())));
+        }
+    }
+
+    /// Where rsyslogd has a profile, logjam must be in it.
+    fn profile(&self, lines: &mut Vec<Line>) {
+        let Some(profile) = self.text("etc/apparmor.d/usr.sbin.rsyslogd") else { return };
+        let disabled = self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd").exists();
+        let local = self.text("etc/apparmor.d/local/usr.sbin.rsyslogd").unwrap_or_default();
+        if !disabled && !profile.contains("logjam") && !local.contains("logjam") {
+            let mend = "logjam policy apparmor >> /etc/apparmor.d/local/usr.sbin.rsyslogd, then apparmor_parser -r /etc/apparmor.d/usr.sbin.rsyslogd";
+            lines.push(Line::fail("apparmor", "rsyslogd has a profile that does not let it start logjam", mend));
+        }
+    }
+
+    fn unit(&self, name: &str, lines: &mut Vec<Line>) {
+        let main = ["etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"];
+        let Some(mut text) = main.iter().find_map(|dir| self.text(&format!("{dir}/{name}"))) else { return };
+        for dir in main {
+            for path in host::files(&self.at(&format!("{dir}/{name}.d"))) {
+                text += "\n";
+                text += &host::text(&path).unwrap_or_default();
+            }
+        }
+        Unit::of(&text).look(name, self.dir, self.network, lines);
+    }
+
+    fn syslog_ng(&self, lines: &mut Vec<Line>) {
+        let mut texts: Vec<String> = self.text("etc/syslog-ng/syslog-ng.conf").into_iter().collect();
+        texts.extend(host::files(&self.at("etc/syslog-ng/conf.d")).iter().filter_map(|path| host::text(path)));
+        let text: String =
+            texts.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with('#')).collect();
+        if !text.contains("logjam") || !text.contains("program(") {
+            return;
+        }
+        let keeps = text.split_whitespace().collect::<String>().contains("keep-alive(yes)");
+        lines.push(match keeps {
+            true => Line::ok("syslog-ng", "program() keeps logjam through a reload"),
+            false => {
+                Line::note("syslog-ng", "a reload ends logjam and starts another", "add keep-alive(yes) to program()")
+            }
+        });
+        self.unit("syslog-ng.service", lines);
+    }
+}
+
+fn limit() -> Line {
+    match host::open_files() {
+        Err(e) => Line::failed("open files", &e),
+        Ok((_, most)) if most < FILES => {
+            Line::fail("open files", format!("{most} at the most"), "LimitNOFILE=1024 in the unit, or ulimit -n")
+        }
+        Ok((now, most)) => Line::ok("open files", format!("{now}, and {most} at the most")),
+    }
+}

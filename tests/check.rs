@@ -1,0 +1,318 @@
+//! What `logjam check` promises: every precondition is tried, and what is missing is named with the mend.
+#![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
+
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/far.rs"]
+mod far;
+#[path = "support/s3.rs"]
+mod server;
+
+use cli::{Ended, Spool, files_below, logjam, names, run, shell};
+use server::{Fault, S3Server, Seen};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+const DEST: &str = "s3://logs/{prefix}/{year}/{month}/{day}/{filename}";
+/// Where nothing of a daemon is.
+const NOWHERE: &str = "--root=/nonexistent";
+
+struct Site {
+    server: S3Server,
+    spool: Spool,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self { server: S3Server::start(), spool: Spool::new() };
+        site.server.create_bucket("logs");
+        site
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = logjam(["check", &self.spool.arg(), DEST, NOWHERE, "--suffix=host-1"]);
+        command.args(options).envs(self.server.environment());
+        command
+    }
+
+    fn check(&self, options: &[&str]) -> Ended {
+        run(self.command(options))
+    }
+
+    /// What is said of a matter.
+    #[track_caller]
+    fn line(&self, options: &[&str], code: i32, what: &str) -> String {
+        line(self.check(options).code_is(code), what)
+    }
+}
+
+#[track_caller]
+fn line(ended: Ended, what: &str) -> String {
+    let found = ended.said.lines().filter(|line| line[4..].starts_with(&format!(" {what}: "))).collect::<Vec<_>>();
+    assert_eq!(found.len(), 1, "{what} in:\n{}", ended.said);
+    found[0].to_owned()
+}
+
+#[test]
+fn on_a_sound_system_nothing_fails_and_nothing_but_one_small_object_stays() {
+    let site = Site::new();
+    for _ in 0..2 {
+        let ended = site.check(&["--tag=a=b", "--sse=AES256", "--storage-class=STANDARD_IA"]).code_is(0);
+        for what in [
+            "names",
+            "dir",
+            "file system",
+            "write",
+            "put",
+            "sync",
+            "locks",
+            "map",
+            "space",
+            "dest",
+            "credentials",
+            "dns",
+            "clock",
+            "bucket",
+            "condition",
+            "archive",
+            "abort",
+            "uploads",
+            "read",
+            "list",
+            "open files",
+            "confinement",
+        ] {
+            assert!(
+                ended.said.lines().any(|line| line[4..].starts_with(&format!(" {what}: "))),
+                "{what} in:\n{}",
+                ended.said
+            );
+        }
+        assert!(!ended.said.contains("FAIL"), "{}", ended.said);
+        assert_eq!(site.server.all_keys("logs").len(), 1, "{:?}", site.server.all_keys("logs"));
+        assert!(site.server.open_uploads().is_empty());
+        assert_eq!(names(&site.spool.dir()), [""; 0]);
+    }
+    // With the settings that archives get.
+    let begun = site.server.requests().into_iter().find(Seen::is_begin).unwrap();
+    assert_eq!(begun.header("x-amz-storage-class"), Some("STANDARD_IA"));
+    assert_eq!(begun.header("x-amz-tagging"), Some("a=b"));
+    assert!(begun.key.starts_with("syslog/1970/01/01/syslog-19700101T0000Z-host-1.log"), "{}", begun.key);
+    let key = site.server.all_keys("logs").remove(0);
+    assert!(key.starts_with(".logjam/check/"), "{key}");
+    // And an archive is none the worse for it.
+    let all = DEST.replace("{prefix}/", "{prefix}-{year}/");
+    let mut verify = logjam(["verify", &all, "--ignore=missing"]);
+    verify.envs(site.server.environment());
+    run(verify).code_is(0);
+}
+
+#[test]
+fn each_line_is_also_an_object_of_json() {
+    let site = Site::new();
+    let said = site.check(&["--json"]).code_is(0).said;
+    for line in said.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(["ok", "note", "fail"].contains(&value["verdict"].as_str().unwrap()), "{line}");
+        assert!(value["what"].is_string() && value["says"].is_string(), "{line}");
+    }
+    assert!(said.lines().count() > 15);
+}
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    type Asks = fn(&Seen) -> bool;
+    let rights: [(&str, i32, &str, &str, Asks); 6] = [
+        ("s3:PutObject", 1, "put", "FAIL", |seen| seen.method == "PUT"),
+        ("s3:PutObject", 1, "archive", "FAIL", |seen| seen.is_begin()),
+        ("s3:AbortMultipartUpload", 1, "abort", "FAIL", |seen| seen.method == "DELETE"),
+        ("abort old uploads", 0, "uploads", "note", |seen| seen.method == "GET" && seen.query.contains("uploads")),
+        ("s3:GetObject", 0, "read", "note", |seen| seen.method == "GET" && !seen.key.is_empty()),
+        ("s3:ListBucket", 0, "list", "note", |seen| seen.method == "GET" && seen.query.contains("list-type")),
+    ];
+    for (right, code, what, word, asks) in rights {
+        let site = Site::new();
+        site.server.set_fault(move |seen| if asks(seen) { Fault::refuse(403, "AccessDenied") } else { Fault::None });
+        let line = site.line(&[], code, what);
+        assert!(line.starts_with(word) && line.contains(right), "{right}: {line}");
+    }
+    // With tags and KMS more rights are needed.
+    let site = Site::new();
+    site.server.set_fault(|seen| if seen.is_begin() { Fault::refuse(403, "AccessDenied") } else { Fault::None });
+    let line = site.line(&["--tag=a=b"], 1, "archive");
+    assert!(line.contains("s3:PutObject, s3:PutObjectTagging on arn:aws:s3:::logs/syslog/1970/"), "{line}");
+}
+
+#[test]
+fn what_is_wrong_at_the_far_end_is_told_by_stage() {
+    let site = Site::new();
+    site.server.remove_bucket("logs");
+    assert!(site.line(&[], 1, "bucket").starts_with("FAIL"));
+    site.server.stop();
+    let ended = site.check(&[]).code_is(1);
+    assert!(line(ended, "server").starts_with("FAIL"));
+    // No server has this name (RFC 6761).
+    let ended = run(logjam(["check", &site.spool.arg(), DEST, NOWHERE, "--endpoint-url=http://s3.invalid"])).code_is(1);
+    let dns = line(ended, "dns");
+    assert!(dns.starts_with("FAIL") && dns.contains("s3.invalid") && dns.contains("resolv.conf"), "{dns}");
+    let mut nobody = logjam(["check", &site.spool.arg(), DEST, NOWHERE]);
+    nobody.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").envs(site.server.environment());
+    nobody.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    assert!(line(run(nobody).code_is(1), "credentials").starts_with("FAIL"));
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_told_and_one_that_somebody_does_is_well() {
+    let server = S3Server::start_tls();
+    server.create_bucket("logs");
+    let spool = Spool::new();
+    let command = || {
+        let mut command = logjam(["check", &spool.arg(), DEST, NOWHERE]);
+        command.envs(server.environment());
+        command
+    };
+    let mut doubting = command();
+    doubting.env_remove("SSL_CERT_FILE");
+    let told = line(run(doubting).code_is(1), "tls");
+    assert!(told.starts_with("FAIL") && told.contains("certificate"), "{told}");
+    assert!(line(run(command()).code_is(0), "tls").starts_with("ok"));
+}
+
+#[test]
+fn a_server_that_overwrites_is_told() {
+    let site = Site::new();
+    // It ignores the condition, and says of no object that it is there.
+    site.server.set_fault(|seen| match seen.method.as_str() {
+        "HEAD" if !seen.key.is_empty() => Fault::refuse(403, "AccessDenied"),
+        "PUT" => Fault::Ignore(&["if-none-match"]),
+        _ => Fault::None,
+    });
+    let line = site.line(&[], 1, "condition");
+    assert!(line.starts_with("FAIL") && line.contains("overwrote"), "{line}");
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_before_s3_refuses_it() {
+    let site = Site::new();
+    site.server.set_fault(|seen| match (seen.method.as_str(), seen.key.is_empty()) {
+        ("HEAD", true) => {
+            Fault::Refuse { status: 403, code: "", headers: vec![("date", "Thu, 01 Jan 2026 00:00:00 GMT")] }
+        }
+        _ => Fault::None,
+    });
+    let line = site.line(&[], 1, "clock");
+    assert!(line.starts_with("FAIL") && line.contains("before the server's"), "{line}");
+}
+
+#[test]
+fn what_is_wrong_with_the_directory_is_told_with_the_mend() {
+    let spool = Spool::new();
+    let dir = spool.dir();
+    let check = |dir: &Path| run(logjam(["check", &dir.display().to_string(), NOWHERE]));
+    check(&dir.join("absent")).code_is(1).says("FAIL dir: ").says("mkdir -p -m 0750");
+    symlink(&dir, spool.beside("link")).unwrap();
+    check(&spool.beside("link")).code_is(1).says("is a symbolic link");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    check(&dir).code_is(1).says("everybody may write there").says("chmod 0750");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).unwrap();
+    symlink("/tmp", dir.join("archive")).unwrap();
+    check(&dir).code_is(1).says("links are refused");
+    fs::remove_file(dir.join("archive")).unwrap();
+    assert_eq!(files_below(&dir), [""; 0]);
+    run(logjam(["check", &spool.arg(), NOWHERE, "--reserve=1000000GiB"])).code_is(1).says("FAIL space: ");
+    // Somebody else's.
+    let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    run(shell(line, ["check", &spool.arg(), NOWHERE])).code_is(1).says("FAIL write: ").says("give it to the user");
+    let few = "ulimit -n 100; exec \"$@\"";
+    run(shell(few, ["check", NOWHERE])).code_is(1).says("FAIL open files: ");
+}
+
+#[test]
+fn wrong_settings_are_told_one_by_one_without_stopping() {
+    let site = Site::new();
+    let check = |options: &[&str]| {
+        let mut command = logjam(["check", &site.spool.arg(), NOWHERE]);
+        command.args(options);
+        run(command)
+    };
+    check(&["s3://logs/{prefix}"])
+        .code_is(1)
+        .says("FAIL dest: ")
+        .says("upload_uri lacks mandatory fields: day, ")
+        .says("ok   locks: ");
+    check(&["--prefix=a.b"]).code_is(1).says("FAIL names: ").says("ok   locks: ");
+    check(&["--level=30"]).code_is(1).says("FAIL settings: --level=30");
+    check(&["--sign-key=/nonexistent", "file:///tmp/{prefix}/{year}/{month}/{day}/{filename}"])
+        .code_is(1)
+        .says("FAIL settings: ");
+    check(&["--evry=1h"]).code_is(2);
+}
+
+#[test]
+fn a_directory_as_the_far_end_is_tried_as_well() {
+    let spool = Spool::new();
+    let far = tempfile::tempdir().unwrap();
+    let dest = format!("file://{}/{{prefix}}/{{year}}/{{month}}/{{day}}/{{filename}}", far.path().display());
+    run(logjam(["check", &spool.arg(), &dest, NOWHERE])).code_is(0).says("ok   condition: ").says("ok   archive: ");
+    fs::set_permissions(far.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    run(shell(line, ["check", &spool.arg(), &dest, NOWHERE])).code_is(1).says("FAIL put: ");
+}
+
+// ------------------------------------------------------------------------------------------- the daemons and the system
+
+/// A system of which only the files are there that a check looks at.
+fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+#[track_caller]
+fn on(root: &tempfile::TempDir) -> Ended {
+    let spool = Spool::new();
+    run(logjam(["check", &spool.arg(), &format!("--root={}", root.path().display())]))
+}
+
+const RSYSLOG: &str = include_str!("../contrib/rsyslog/logjam.conf");
+
+#[test]
+fn rsyslog_as_shipped_is_well_and_what_it_forbids_is_told() {
+    let binary = ("usr/bin/logjam", "");
+    on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG), binary])).code_is(0).says("ok   rsyslog: 1 action(s)");
+    on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG)])).code_is(1).says("which is not there");
+    let drops = "$PrivDropToUser syslog\n";
+    let passwd = "root:x:0:0::/:/bin/sh\nsyslog:x:104:110::/:/bin/false\n";
+    let root =
+        system(&[("etc/rsyslog.d/l.conf", RSYSLOG), ("etc/rsyslog.conf", drops), ("etc/passwd", passwd), binary]);
+    on(&root).code_is(1).says("rsyslogd becomes syslog, who may not write");
+    let profile = "profile rsyslogd /usr/sbin/rsyslogd {\n}\n";
+    let confined = [("etc/rsyslog.d/l.conf", RSYSLOG), ("etc/apparmor.d/usr.sbin.rsyslogd", profile), binary];
+    on(&system(&confined)).code_is(1).says("FAIL apparmor: ").says("logjam policy apparmor");
+    let mended = [&confined[..], &[("etc/apparmor.d/local/usr.sbin.rsyslogd", "/usr/bin/logjam Cx,\n")]].concat();
+    on(&system(&mended)).code_is(0);
+    let unit = [
+        ("etc/rsyslog.d/l.conf", RSYSLOG),
+        ("usr/lib/systemd/system/rsyslog.service", "[Service]\nProtectSystem=strict\n"),
+        binary,
+    ];
+    on(&system(&unit)).code_is(1).says("FAIL systemd: rsyslog.service has ProtectSystem=strict");
+    let off = RSYSLOG.replace("confirmMessages=\"on\"", "");
+    on(&system(&[("etc/rsyslog.conf", &off), binary])).code_is(1).says("go together");
+    on(&system(&[("etc/rsyslog.conf", "action(type=\"omfile\")")])).code_is(0);
+}
+
+#[test]
+fn syslog_ng_as_shipped_is_well() {
+    let shipped = include_str!("../contrib/syslog-ng/logjam.conf");
+    on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", shipped)])).code_is(0).says("ok   syslog-ng: ");
+    let restarted = shipped.replace("keep-alive(yes)", "");
+    on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", &restarted)])).code_is(0).says("note syslog-ng: ");
+}
