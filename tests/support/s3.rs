@@ -175,11 +175,17 @@ struct Shared {
 
 /// A socket that has an address and does not listen: whoever connects is refused.
 fn keep(address: SocketAddr) -> std::os::fd::OwnedFd {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6};
+    use nix::sys::socket::{bind, setsockopt, socket, sockopt};
+    use std::os::fd::AsRawFd;
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let kept = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     setsockopt(&kept, sockopt::ReuseAddr, &true).unwrap();
-    bind(std::os::fd::AsRawFd::as_raw_fd(&kept), &SockaddrStorage::from(address)).unwrap();
+    match address {
+        SocketAddr::V4(address) => bind(kept.as_raw_fd(), &SockaddrIn::from(address)),
+        SocketAddr::V6(address) => bind(kept.as_raw_fd(), &SockaddrIn6::from(address)),
+    }
+    .unwrap();
     kept
 }
 
