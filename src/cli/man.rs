@@ -111,7 +111,8 @@ fn page(command: &Command) -> Result<String> {
         });
     rendered.map_err(|e| Error::io("render", format!("the manual of {name}"), &e))?;
     let written = WRITTEN.iter().find(|(of, _)| *of == name).map_or("", |(_, text)| text);
-    let mut text = String::from_utf8_lossy(&text).into_owned();
+    // Two breaks around an empty line are what clap_mangen sets before possible values: mandoc complains, and one does.
+    let mut text = String::from_utf8_lossy(&text).replace("\n.br\n\n.br\n", "\n.sp\n");
     text.push_str(&markup::roff(written));
     for section in markup::sections(COMMON) {
         let heading = section.lines().next().unwrap_or_default();
@@ -142,7 +143,11 @@ mod tests {
             let text = page(&format!("{}.1", name(command)));
             for long in command.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| *long != "help") {
                 count += 1;
-                assert!(text.contains(&format!("\\fB{}\\fR", escaped(&format!("--{long}")))), "{}: {long}", name(command));
+                assert!(
+                    text.contains(&format!("\\fB{}\\fR", escaped(&format!("--{long}")))),
+                    "{}: {long}",
+                    name(command)
+                );
                 let key = format!(".TP\n\\fB{}\\fR = ", escaped(long));
                 assert!(page("logjam.toml.5").contains(&key), "logjam.toml: {long}");
             }

@@ -273,7 +273,8 @@ impl S3Args {
         let path_style = reach.path_style.then(|| "--path-style".to_owned());
         let texts = texts.into_iter().filter_map(|(name, text)| text.as_ref().map(|text| format!("--{name}={text}")));
         let pairs = pairs.into_iter().flat_map(|(name, all)| all.iter().map(move |(k, v)| format!("--{name}={k}={v}")));
-        let numbers = numbers.into_iter().filter_map(|(name, number)| number.map(|number| format!("--{name}={number}")));
+        let numbers =
+            numbers.into_iter().filter_map(|(name, number)| number.map(|number| format!("--{name}={number}")));
         texts.chain(path_style).chain(pairs).chain(numbers).collect()
     }
 

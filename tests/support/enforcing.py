@@ -15,9 +15,22 @@ logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 import boto3  # noqa: E402
 from moto import settings  # noqa: E402
+from moto.core import serialize  # noqa: E402
+from moto.iam.access_control import S3IAMRequest  # noqa: E402
 from moto.iam.models import iam_backends  # noqa: E402
 from moto.s3.models import s3_backends  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
+
+# Not what is looked at here, and wrong in moto 5.2.5: signatures of queries with a slash in them, and the name of what answers
+# CompleteMultipartUpload, which the AWS SDK for Rust insists on.
+S3IAMRequest.check_signature = lambda self: None
+for kind in vars(serialize).values():
+    if isinstance(kind, type) and "_serialize_body" in vars(kind):
+        def body(self, wrapper, original=kind._serialize_body):
+            name = "CompleteMultipartUpload"
+            return original(self, {k.replace(f"{name}Response", f"{name}Result"): v for k, v in wrapper.items()})
+
+        kind._serialize_body = body
 
 BUCKET, USER, ACCOUNT = "logs", "logjam", "123456789012"
 

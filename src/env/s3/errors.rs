@@ -253,7 +253,7 @@ fn judge_answer(op: &'static str, bucket: &str, subject: String, answer: &Answer
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | (_, 404) => stop(Kind::NotFound),
         ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
             stop(Kind::Denied).mend(format!("this needs the right {}{ALL_RIGHTS}", right(op)))
-        },
+        }
         (_, 400..=499) => stop(Kind::Other),
         _ => retry(Kind::Other),
     }

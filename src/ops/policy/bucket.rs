@@ -72,7 +72,8 @@ mod tests {
         ] {
             let text = format!("s3://logs/{template}");
             let dest = Dest::parse(&text).unwrap();
-            let policy: serde_json::Value = serde_json::from_str(&policy(&wish(&text, &dest), "logs").unwrap()).unwrap();
+            let policy: serde_json::Value =
+                serde_json::from_str(&policy(&wish(&text, &dest), "logs").unwrap()).unwrap();
             assert_eq!(policy["Statement"][1][list], json!([keys]), "{template}");
             assert_eq!(policy["Statement"][1].as_object().map(|fields| fields.len()), Some(6));
         }

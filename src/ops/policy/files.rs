@@ -43,7 +43,8 @@ pub fn rsyslog(wish: &Wish, variant: Variant) -> Result<String> {
 
 pub fn syslog_ng(wish: &Wish) -> Result<String> {
     let mut command = format!("{PROGRAM} pipe {}", of_shell(wish.dir, false));
-    for (word, always) in std::iter::once((wish.text, true)).chain(wish.words.iter().map(|word| (word.as_str(), false))) {
+    for (word, always) in std::iter::once((wish.text, true)).chain(wish.words.iter().map(|word| (word.as_str(), false)))
+    {
         command.push(' ');
         command.push_str(&of_shell(word, always));
     }
@@ -130,7 +131,9 @@ fn filled(template: &str, shipped: &str, command: &str, dir: &str) -> String {
 /// Refuses what a file can't hold.
 fn check(text: &str, why: &str, bad: impl Fn(char) -> bool) -> Result<()> {
     match text.chars().find(|c| c.is_control() || bad(*c)) {
-        Some(c) => Err(Error::usage(format!("`{}`", text.escape_debug()), format!("{why}: {c:?}")).mend("take another name")),
+        Some(c) => {
+            Err(Error::usage(format!("`{}`", text.escape_debug()), format!("{why}: {c:?}")).mend("take another name"))
+        }
         None => Ok(()),
     }
 }
@@ -208,7 +211,9 @@ mod tests {
             let rest = file.replace("/var/log/logjam.err", "");
             assert!(!rest.contains(DIR) && !rest.contains("BUCKET") && !rest.contains(MARK), "{file}");
         }
-        assert!(systemd(&wish, Unit::Upload).unwrap().contains("ReadWritePaths=/srv/logs\nReadWritePaths=/srv/archive\n"));
+        assert!(
+            systemd(&wish, Unit::Upload).unwrap().contains("ReadWritePaths=/srv/logs\nReadWritePaths=/srv/archive\n")
+        );
         assert!(apparmor(&wish).unwrap().contains("    /srv/archive/** rwlk,\n"));
         let user = systemd(&Wish { user: "syslog", ..wish.clone() }, Unit::Upload).unwrap();
         assert!(user.contains("\nUser=syslog\n") && !user.contains("User=root"), "{user}");

@@ -136,8 +136,10 @@ pub fn text(kind: &Kind, wish: &Wish) -> Result<String> {
 fn bucket_of<'a>(wish: &'a Wish) -> Result<&'a str> {
     match &wish.dest.place {
         Place::S3(bucket) => Ok(bucket),
-        Place::Directory(_) => Err(Error::usage(format!("DEST `{}`", wish.text), "is a directory, which has no such rules")
-            .mend("give an s3:// DEST")),
+        Place::Directory(_) => {
+            Err(Error::usage(format!("DEST `{}`", wish.text), "is a directory, which has no such rules")
+                .mend("give an s3:// DEST"))
+        }
     }
 }
 
