@@ -138,7 +138,7 @@ fn the_services_are_sound_and_shut_in() {
             assert!(ours.is_empty(), "{ours:#?}");
             let value = exposure(&path);
             println!("systemd-analyze security --offline=true logjam-{unit}.service: {value}");
-            assert!(value <= 2.0, "logjam-{unit}.service: {value}");
+            assert!(value <= 2.5, "logjam-{unit}.service: {value}");
         }
     }
 }
@@ -298,6 +298,7 @@ fn writing_goes_with_exactly_the_printed_rights_and_without_any_of_them_the_righ
 
 /// What a pipe says when it is refused its first checkpoint; nothing if that is stored.
 fn checkpointed(moto: &mut Moto, suffix: &str) -> String {
+    let before = moto.checkpoints();
     let spool = Spool::new();
     let suffix = format!("--suffix={suffix}");
     let mut command = moto.command(&["pipe", &spool.arg(), DEST, STREAM, &suffix, "--checkpoint=1s", "--no-guard"]);
@@ -305,7 +306,6 @@ fn checkpointed(moto: &mut Moto, suffix: &str) -> String {
     command.stdin(input);
     let pipe = Running::start(command);
     (&output).write_all(b"a line\n").unwrap();
-    let before = moto.checkpoints();
     let mut refused = String::new();
     pipe.until("a checkpoint is stored or refused", || {
         refused = pipe.said().lines().filter(|line| line.contains("replace s3://logs/.logjam/checkpoint/")).collect();

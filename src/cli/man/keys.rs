@@ -36,7 +36,7 @@ pub fn roff(root: &Command) -> String {
         };
         roff.text([roman(format!("{}. ({commands})", key.help.trim_end_matches('.')))]);
     }
-    roff.to_roff()
+    roff.render()
 }
 
 /// What may stand behind the sign of equality.

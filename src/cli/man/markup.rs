@@ -21,7 +21,9 @@ pub fn roff(text: &str) -> String {
             while let Some(line) = lines.next_if(|line| line.starts_with(CODE)) {
                 code.push(line);
             }
-            roff.control("PP", []);
+            if apart {
+                roff.control("PP", []);
+            }
             roff.control("RS", ["4"]);
             roff.control("EX", []);
             for line in code {
@@ -46,7 +48,7 @@ pub fn roff(text: &str) -> String {
             apart = true;
         }
     }
-    roff.to_roff()
+    roff.render()
 }
 
 /// The text from each heading to the next.
@@ -70,11 +72,12 @@ mod tests {
 
     #[test]
     fn what_is_written_becomes_roff() {
-        let text =
+        let whole =
             roff("# FILES\nSome `--code` here.\n\nMore.\n\n    $ .run -x 'y'\n    two\n\n- `DIR` the place\n- `X` y\n");
+        // Before it stands what makes an apostrophe one.
         assert_eq!(
-            text,
-            ".SH FILES\nSome \\fB\\-\\-code\\fR here.\n.PP\nMore.\n.PP\n.RS 4\n.EX\n$ .run \\-x 'y'\ntwo\n.EE\n.RE\n\
+            &whole[whole.find(".SH").unwrap()..],
+            ".SH FILES\nSome \\fB\\-\\-code\\fR here.\n.PP\nMore.\n.PP\n.RS 4\n.EX\n$ .run \\-x \\*(Aqy\\*(Aq\ntwo\n.EE\n.RE\n\
              .TP\n\\fBDIR\\fR\nthe place\n.TP\n\\fBX\\fR\ny\n"
         );
     }
