@@ -143,6 +143,63 @@ fn the_services_are_sound_and_shut_in() {
     }
 }
 
+/// The system calls of one of systemd's groups.
+fn group(name: &str) -> BTreeSet<String> {
+    let said = succeeds(Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", name]));
+    let names = said.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let of = |name: &str| if name.starts_with('@') { group(name) } else { BTreeSet::from([name.to_owned()]) };
+    names.flat_map(of).collect()
+}
+
+/// What a service's filters leave.
+fn allowed(unit: &str) -> BTreeSet<String> {
+    let mut allowed = BTreeSet::new();
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, takes) = line.strip_prefix('~').map_or((line, false), |names| (names, true));
+        for name in names.split_whitespace() {
+            let calls = if name.starts_with('@') { group(name) } else { BTreeSet::from([name.to_owned()]) };
+            allowed = if takes { &allowed - &calls } else { &allowed | &calls };
+        }
+    }
+    allowed
+}
+
+#[test]
+fn the_services_may_do_what_they_have_to() {
+    let spool = hour(100);
+    let packed = spool.write("archive/syslog-20261121T0200Z-web-1.log.gz", noise(100, 1));
+    let (archive, dest) = (packed.parent().unwrap().display().to_string(), spool.beside("dest").display().to_string());
+    let dest = format!("file://{dest}/{{prefix}}/{{year}}/{{month}}/{{day}}/{{filename}}");
+    let server = S3Server::start_tls();
+    server.create_bucket("logs");
+    let far = Spool::new();
+    far.write("archive/syslog-20261121T0200Z-web-1.log.gz", noise(100, 1));
+    let away = far.path("archive").display().to_string();
+    let traced = |arguments: &[&str]| {
+        let trace = spool.beside("trace");
+        let mut strace = clean("strace");
+        strace.args(["-f", "-o"]).arg(&trace).arg(cli::LOGJAM).args(arguments);
+        strace.envs(server.environment()).env("SSL_CERT_FILE", S3Server::ca_file());
+        run(strace).code_is(0);
+        let text = std::fs::read_to_string(&trace).unwrap();
+        let call = |line: &str| Some(line.split_once(' ')?.1.trim_start().split_once('(')?.0.to_owned());
+        let is_name = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        text.lines().filter_map(call).filter(is_name).collect::<BTreeSet<String>>()
+    };
+    // It has really spoken to a server.
+    let upload = [traced(&["upload", &archive, &dest, "--once"]), traced(&["upload", &away, DEST, "--once"])];
+    assert!(upload[1].contains("connect"), "{:?}", upload[1]);
+    for (unit, runs) in [("compress", vec![traced(&["compress", &spool.arg(), "--once"])]), ("upload", upload.to_vec())]
+    {
+        let allowed = allowed(&printed(&["systemd", &format!("--unit={unit}")]));
+        for used in runs {
+            assert!(used.contains("openat") && used.contains("fdatasync"), "{used:?}");
+            let refused: Vec<_> = used.difference(&allowed).collect();
+            assert!(refused.is_empty(), "logjam-{unit}.service refuses {refused:?}");
+        }
+    }
+}
+
 #[test]
 fn settings_that_a_file_can_not_hold_are_refused_with_the_mend() {
     for (arguments, words) in [
