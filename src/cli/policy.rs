@@ -22,9 +22,6 @@ pub struct Args {
     /// Where archives go, as given to `logjam pipe`
     #[arg(value_name = "DEST")]
     dest: Option<String>,
-    /// The same as an option
-    #[arg(long = "dest", value_name = "DEST", id = "dest_option", conflicts_with = "dest")]
-    dest_option: Option<String>,
     /// The directory of the hour files [default: /var/log/logjam]
     #[arg(long, value_name = "DIR")]
     dir: Option<String>,
@@ -116,8 +113,7 @@ enum UnitName {
 pub fn run(args: &Args) -> Result<Left> {
     args.s3.check()?;
     let kind = kind(args);
-    let dest_text = args.dest.as_deref().or(args.dest_option.as_deref());
-    let text = dest_text.unwrap_or(policy::DEST);
+    let text = args.dest.as_deref().unwrap_or(policy::DEST);
     let dest = Dest::parse(text)?;
     if matches!(dest.place, Place::Directory(_)) {
         args.s3.refuse_without_s3()?;
@@ -135,7 +131,7 @@ pub fn run(args: &Args) -> Result<Left> {
         text,
         dest: &dest,
         dir,
-        given: dest_text.is_some() || args.dir.is_some() || !words.is_empty(),
+        given: args.dest.is_some() || args.dir.is_some() || !words.is_empty(),
         words: &words,
         prefix: args.prefix.as_deref(),
         suffix: args.suffix.as_deref(),
