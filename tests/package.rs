@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use toml::de::{DeTable, DeValue};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -212,18 +213,23 @@ fn every_key_of_the_example_of_settings_is_an_option_of_a_command() {
     let key =
         |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
     let lines = example.lines().map(|line| if key(line) { &line[1..] } else { line });
-    let table: toml::Table = lines.collect::<Vec<_>>().join("\n").parse().unwrap();
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let parsed = DeTable::parse(&text).unwrap();
     let all: BTreeMap<String, BTreeSet<String>> =
-        commands().into_iter().map(|name| (options(&name), name)).map(|(o, n)| (n, o)).collect();
+        commands().into_iter().map(|name| (name.clone(), options(&name))).collect();
     let mut count = 0;
-    for (key, value) in &table {
-        let keys: Vec<&String> = value.as_table().map_or(vec![key], |table| table.keys().collect());
+    for (key, value) in parsed.get_ref() {
+        let key = key.get_ref().as_ref();
+        let (table, keys): (_, Vec<String>) = match value.get_ref() {
+            DeValue::Table(inner) => (Some(key), inner.keys().map(|key| key.get_ref().to_string()).collect()),
+            _ => (None, vec![key.to_owned()]),
+        };
         for name in keys {
-            let known = match value.is_table() {
-                true => all[key].contains(name),
-                false => all.values().any(|options| options.contains(name)),
+            let known = match table {
+                Some(command) => all[command].contains(&name),
+                None => all.values().any(|options| options.contains(&name)),
             };
-            assert!(known || ["dir", "dest"].contains(&name.as_str()), "{key}: {name}");
+            assert!(known || ["dir", "dest"].contains(&name.as_str()), "{table:?}: {name}");
             count += 1;
         }
     }
