@@ -3,13 +3,16 @@
 mod access;
 mod cat;
 mod check;
+mod completions;
 mod compress;
 mod ddl;
 mod grep;
 mod keygen;
 mod ls;
+mod man;
 mod options;
 mod pipe;
+mod policy;
 mod progress;
 mod reading;
 mod report;
@@ -80,6 +83,9 @@ enum Command {
     Keygen(keygen::Args),
     Report(report::Args),
     Ddl(ddl::Args),
+    Policy(policy::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// How a command went.
@@ -158,6 +164,9 @@ fn run(command: &Command, shown: Vec<Shown>, signals: Signals, log: &mut LogFile
         Command::Keygen(args) => &args.log,
         Command::Report(args) => &args.log,
         Command::Ddl(args) => &args.log,
+        Command::Policy(args) => &args.log,
+        Command::Completions(args) => &args.log,
+        Command::Man(args) => &args.log,
     };
     *log = log::start(&args.log_to, args.log_level)?;
     if !matches!(command, Command::Pipe(_) | Command::Compress(_) | Command::Upload(_)) {
@@ -176,6 +185,9 @@ fn run(command: &Command, shown: Vec<Shown>, signals: Signals, log: &mut LogFile
         Command::Cat(args) => cat::run(args),
         Command::Report(args) => report::run(args),
         Command::Ddl(args) => ddl::run(args),
+        Command::Policy(args) => policy::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
         Command::Grep(args) => {
             let (found, left) = grep::run(args)?;
             return Ok(Done { left, status: u8::from(!found), undone: TROUBLE });

@@ -150,16 +150,16 @@ pub struct S3Args {
     reach: S3Reach,
     /// Encryption at rest
     #[arg(long, value_name = "KIND", value_parser = ["AES256", "aws:kms", "aws:kms:dsse"])]
-    sse: Option<String>,
+    pub(super) sse: Option<String>,
     /// The KMS key for --sse=aws:kms: its ARN or identity
     #[arg(long, value_name = "KEY")]
-    kms_key_id: Option<String>,
+    pub(super) kms_key_id: Option<String>,
     /// The storage class, as S3 spells it: STANDARD_IA, GLACIER_IR, …
     #[arg(long, value_name = "CLASS")]
-    storage_class: Option<String>,
+    pub(super) storage_class: Option<String>,
     /// A tag for each object; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::pair, value_delimiter = ',')]
-    tag: Vec<(String, String)>,
+    pub(super) tag: Vec<(String, String)>,
     /// User metadata for each object; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
@@ -244,9 +244,7 @@ impl S3Args {
     }
 
     fn options(&self, bucket: &str) -> Result<s3::Options> {
-        if self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with(KMS)) {
-            return Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only"));
-        }
+        self.check()?;
         let defaults = self.reach.options(bucket)?;
         Ok(s3::Options {
             sse: self.sse.clone(),
@@ -259,6 +257,47 @@ impl S3Args {
             max_bandwidth: self.max_bandwidth,
             ..defaults
         })
+    }
+
+    /// Checks what can be checked without knowing DEST.
+    pub fn check(&self) -> Result<()> {
+        if let Some(url) = &self.reach.endpoint_url {
+            check_address(url)?;
+        }
+        match self.kms_key_id.is_some() && !self.extras().1 {
+            true => Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only")),
+            false => Ok(()),
+        }
+    }
+
+    /// The region, if it was given.
+    pub fn region(&self) -> Option<&str> {
+        self.reach.region.as_deref().filter(|region| !region.is_empty())
+    }
+
+    /// What was given, as the words of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let reach = &self.reach;
+        let texts = [
+            ("endpoint-url", &reach.endpoint_url),
+            ("region", &reach.region),
+            ("profile", &reach.profile),
+            ("sse", &self.sse),
+            ("kms-key-id", &self.kms_key_id),
+            ("storage-class", &self.storage_class),
+        ];
+        let numbers = [
+            ("part-size", self.part_size),
+            ("concurrency", self.concurrency.map(u64::from)),
+            ("max-bandwidth", self.max_bandwidth),
+        ];
+        let pairs = [("tag", &self.tag), ("metadata", &self.metadata)];
+        let path_style = reach.path_style.then(|| "--path-style".to_owned());
+        let texts = texts.into_iter().filter_map(|(name, text)| text.as_ref().map(|text| format!("--{name}={text}")));
+        let pairs = pairs.into_iter().flat_map(|(name, all)| all.iter().map(move |(k, v)| format!("--{name}={k}={v}")));
+        let numbers =
+            numbers.into_iter().filter_map(|(name, number)| number.map(|number| format!("--{name}={number}")));
+        texts.chain(path_style).chain(pairs).chain(numbers).collect()
     }
 
     /// An option that would be ignored is refused.

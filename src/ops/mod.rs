@@ -3,5 +3,6 @@
 pub mod check;
 pub mod ddl;
 pub mod metrics;
+pub mod policy;
 pub mod state;
 pub mod status;

@@ -161,13 +161,37 @@ impl Fault {
 impl S3 {
     /// The program's own error for a fault.
     pub(super) fn error(&self, op: &'static str, key: &str, fault: &Fault) -> Error {
-        judge(op, &self.options.bucket, key, fault)
+        let error = judge(op, &self.options.bucket, key, fault);
+        if error.kind != Kind::Denied || !matches!(fault.code(), None | Some("AccessDenied")) {
+            return error;
+        }
+        // What the request asks for beside the object has rights of its own.
+        let begins = matches!(op, "store" | "replace" | "begin upload of");
+        let tags = (begins && !self.options.tags.is_empty()).then_some("for --tag s3:PutObjectTagging");
+        let encrypts = self.options.sse.as_deref().is_some_and(|sse| sse.starts_with("aws:kms"));
+        let key = encrypts.then_some("for --sse kms:GenerateDataKey and kms:Decrypt on the KMS key");
+        match tags.into_iter().chain(key).collect::<Vec<_>>() {
+            more if more.is_empty() => error,
+            more => error.mend(format!("this needs the right {}, {}{ALL_RIGHTS}", right(op), more.join(", "))),
+        }
     }
 }
 
-const POLICY: &str = "the rights needed are s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on the keys, and \
-                      s3:ListBucket and s3:ListBucketMultipartUploads on the bucket (without s3:ListBucket, S3 answers \
-                      so also for a key where nothing stands)";
+/// Where all rights are told.
+const ALL_RIGHTS: &str = "; `logjam policy iam` prints all that are needed";
+
+/// The right that an operation needs, as AWS names it.
+fn right(op: &str) -> &'static str {
+    match op {
+        "store" | "replace" | "begin upload of" | "send part of" | "complete upload of" => "s3:PutObject on the key",
+        "abort upload of" => "s3:AbortMultipartUpload on the key",
+        "list" => "s3:ListBucket on the bucket",
+        "list uploads of" => "s3:ListBucketMultipartUploads on the bucket",
+        _ => {
+            "s3:GetObject on the key (without s3:ListBucket on the bucket, S3 answers so also for a key where nothing stands)"
+        }
+    }
+}
 
 /// What a fault means to the program.
 pub(super) fn judge(op: &'static str, bucket: &str, key: &str, fault: &Fault) -> Error {
@@ -227,7 +251,9 @@ fn judge_answer(op: &'static str, bucket: &str, subject: String, answer: &Answer
         ("RequestTimeout" | "BadDigest" | "IncompleteBody" | "InternalError", _)
         | ("XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch", _) => retry(Kind::Other),
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | (_, 404) => stop(Kind::NotFound),
-        ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => stop(Kind::Denied).mend(POLICY),
+        ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
+            stop(Kind::Denied).mend(format!("this needs the right {}{ALL_RIGHTS}", right(op)))
+        }
         (_, 400..=499) => stop(Kind::Other),
         _ => retry(Kind::Other),
     }
@@ -321,6 +347,21 @@ mod tests {
         assert!(of(403, Some("RequestTimeTooSkewed")).to_string().contains("NTP"));
         assert!(of(400, Some("ExpiredToken")).to_string().contains("renew"));
         assert_eq!(of(403, None).cause, "the server answered with HTTP status 403");
+    }
+
+    #[test]
+    fn a_refusal_names_the_right_that_is_missing() {
+        for (op, right) in [
+            ("store", "s3:PutObject"),
+            ("send part of", "s3:PutObject"),
+            ("compare", "s3:GetObject"),
+            ("list", "s3:ListBucket"),
+            ("list uploads of", "s3:ListBucketMultipartUploads"),
+            ("abort upload of", "s3:AbortMultipartUpload"),
+        ] {
+            let text = judge(op, "logs", "k", &Fault::answer(403, Some("AccessDenied"), "words")).to_string();
+            assert!(text.contains(&format!("this needs the right {right} on")), "{text}");
+        }
     }
 
     #[test]
