@@ -101,7 +101,7 @@ fn on_a_sound_system_nothing_fails_and_nothing_but_one_small_object_stays() {
     assert_eq!(begun.header("x-amz-tagging"), Some("a=b"));
     assert!(begun.key.starts_with("syslog/1970/01/01/syslog-19700101T0000Z-host-1.log"), "{}", begun.key);
     let key = site.server.all_keys("logs").remove(0);
-    assert!(key.starts_with(".logjam/check/"), "{key}");
+    assert!(key.starts_with(".logjam/checkpoint/.check/"), "{key}");
     // And an archive is none the worse for it.
     let all = DEST.replace("{prefix}/", "{prefix}-{year}/");
     let mut verify = logjam(["verify", &all, "--ignore=missing"]);
@@ -142,7 +142,7 @@ fn a_right_that_is_missing_is_named() {
     let site = Site::new();
     site.server.set_fault(|seen| if seen.is_begin() { Fault::refuse(403, "AccessDenied") } else { Fault::None });
     let line = site.line(&["--tag=a=b"], 1, "archive");
-    assert!(line.contains("s3:PutObject, s3:PutObjectTagging on arn:aws:s3:::logs/syslog/1970/"), "{line}");
+    assert!(line.contains("logs/syslog/1970/") && line.contains("for --tag s3:PutObjectTagging"), "{line}");
 }
 
 #[test]
@@ -260,6 +260,26 @@ fn a_directory_as_the_far_end_is_tried_as_well() {
     fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
     run(shell(line, ["check", &spool.arg(), &dest, NOWHERE])).code_is(1).says("FAIL put: ");
+}
+
+#[test]
+fn where_no_checkpoints_are_written_there_need_be_no_right_to_write_there() {
+    let site = Site::new();
+    site.server.set_fault(|seen| match seen.method == "PUT" && seen.key.starts_with(".logjam/") {
+        true => Fault::refuse(403, "AccessDenied"),
+        false => Fault::None,
+    });
+    assert!(site.line(&[], 1, "put").starts_with("FAIL"));
+    assert!(site.line(&["--checkpoint=off"], 0, "put").starts_with("note"));
+}
+
+#[test]
+fn a_rescue_passes_over_what_a_check_has_written() {
+    let site = Site::new();
+    site.check(&[]).code_is(0);
+    let mut rescue = logjam(["rescue", DEST, "--older-than=0s"]);
+    rescue.envs(site.server.environment());
+    run(rescue).code_is(0);
 }
 
 // ------------------------------------------------------------------------------------------- the daemons and the system

@@ -273,6 +273,13 @@ impl Moto {
             .command(&[&["upload", &archive, DEST, "--once", "--part-size=5MiB", "--log-level=debug"], more].concat()))
     }
 
+    /// The preflight, which has to find what the run will lack.
+    fn check(&self, more: &[&str]) -> cli::Ended {
+        let spool = Spool::new();
+        let options = [STREAM, "--suffix=web-1", "--root=/nonexistent"];
+        run(self.command(&[&["check", &spool.arg(), DEST], &options[..], more].concat()))
+    }
+
     fn pipe(&self, spool: &Spool) -> cli::Ended {
         run(self.command(&["pipe", &spool.arg(), DEST, "--once", STREAM, "--suffix=web-1", "--part-size=5MiB"]))
     }
@@ -317,6 +324,7 @@ fn writing_goes_with_exactly_the_printed_rights_and_without_any_of_them_the_righ
     let mut moto = Moto::start();
     let write = policy(&["iam", DEST]);
     moto.ask(json!({ "rights": write }));
+    moto.check(&[]).code_is(0);
     // A small hour and one in parts, and, while they wait, a checkpoint.
     moto.pipe(&hour(100)).code_is(0);
     let large = Spool::new();
@@ -332,6 +340,7 @@ fn writing_goes_with_exactly_the_printed_rights_and_without_any_of_them_the_righ
     let mut tried = BTreeSet::new();
     for (sid, action, less) in without_each(&write) {
         moto.ask(json!({ "rights": less }));
+        moto.check(&[]).code_is(1).says(&format!("needs the right {action} on the key"));
         match (sid.as_str(), action.as_str()) {
             ("LogjamObjects", "s3:PutObject") => {
                 _ = moto.pipe(&hour(100)).code_is(1).says("needs the right s3:PutObject on the key");
@@ -385,8 +394,13 @@ fn what_recognises_its_own_objects_needs_two_rights_more_and_without_them_says_s
     let objects = |moto: &mut Moto| moto.ask(json!({ "keys": true })).to_string().matches("/syslog-").count();
     assert_eq!(objects(&mut moto), 1);
 
+    let whole = moto.check(&[]).code_is(0).says("ok   uploads: ").said;
+    assert!(whole.contains("ok   read: "), "{whole}");
     let lacking = |action: &str| without_each(&all).into_iter().find(|(_, lacks, _)| lacks == action).unwrap().2;
+    moto.ask(json!({ "rights": lacking("s3:ListBucketMultipartUploads") }));
+    moto.check(&[]).code_is(0).says("note uploads: ");
     moto.ask(json!({ "rights": lacking("s3:GetObject") }));
+    moto.check(&[]).code_is(0).says("note read: ");
     forget(&spool);
     moto.upload(&spool, &[]).code_is(0).says("needs the right s3:GetObject on the key");
     assert_eq!(objects(&mut moto), 2, "it got a name of its own");

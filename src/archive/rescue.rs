@@ -8,7 +8,7 @@ use crate::env::store::{Found, Listed, Part, Store, in_memory, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
 use crate::format::journal;
-use crate::format::key::CHECKPOINTS;
+use crate::format::key::{CHECKPOINTS, PROBES};
 use crate::format::manifest::{self, Link, Manifest, sha256};
 use crate::format::sign::Signer;
 use bytes::Bytes;
@@ -85,7 +85,7 @@ impl Rescue {
         let mut after: Option<String> = None;
         loop {
             let page = self.store.list(CHECKPOINTS, after.as_deref()).await?;
-            for listed in &page.keys {
+            for listed in page.keys.iter().filter(|listed| !listed.key.starts_with(PROBES)) {
                 if let Err(e) = self.stream(listed, &mut report, &mut say).await {
                     report.failed.push(e);
                 }

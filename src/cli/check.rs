@@ -18,7 +18,7 @@ use std::path::PathBuf;
 ///
 /// Takes what `logjam pipe` takes. DIR: rights, file system, syncs, locks, space. DEST: names, address, certificate, clock,
 /// credentials, bucket, and each call that archiving makes, with the settings given: one small object for each host stays at
-/// .logjam/check/HOST, and an upload is begun and aborted. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
+/// .logjam/checkpoint/.check/HOST, and an upload is begun and aborted. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
 /// are set, if they start logjam. Run it as the user that will run logjam. Exit status: 0 all is well, or notes only; 1 not; 2 wrong usage.
 #[derive(clap::Args)]
 pub struct Args {
@@ -114,9 +114,10 @@ fn far(args: &Args, env: &Env, dest: &Dest, (prefix, suffix): &(String, String),
     };
     let key = dest.key(&LogName::hour(prefix, DateTime::UNIX_EPOCH, suffix, None));
     lines.push(Line::ok("dest", format!("archives go to places like {}", dest.url(&key))));
-    let (tags, kms) = options.extras();
     let host = config::host_name();
-    let far = Far { env, store, s3: s3.as_ref(), dest, key: &key, host: &host, tags, kms };
+    // A directory has its drafts there in any case.
+    let checkpoints = s3.is_none() || args.options.checkpoints(Some(dest)).is_ok_and(|set| set.is_some());
+    let far = Far { env, store, s3: s3.as_ref(), dest, key: &key, host: &host, checkpoints };
     runtime()?.block_on(far.look(lines));
     Ok(())
 }

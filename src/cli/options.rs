@@ -238,11 +238,6 @@ impl S3Args {
         self.options(bucket).map(S3::new)
     }
 
-    /// Whether objects get tags, and whether a key of KMS encrypts them: both need rights of their own.
-    pub fn extras(&self) -> (bool, bool) {
-        (!self.tag.is_empty(), self.sse.as_deref().is_some_and(|sse| sse.starts_with(KMS)))
-    }
-
     fn options(&self, bucket: &str) -> Result<s3::Options> {
         self.check()?;
         let defaults = self.reach.options(bucket)?;
@@ -264,7 +259,7 @@ impl S3Args {
         if let Some(url) = &self.reach.endpoint_url {
             check_address(url)?;
         }
-        match self.kms_key_id.is_some() && !self.extras().1 {
+        match self.kms_key_id.is_some() && !self.sse.as_deref().is_some_and(|sse| sse.starts_with(KMS)) {
             true => Err(Error::usage("--kms-key-id", "goes with --sse=aws:kms only")),
             false => Ok(()),
         }

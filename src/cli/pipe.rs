@@ -289,7 +289,7 @@ impl Options {
     }
 
     /// Where checkpoints go, and how often.
-    fn checkpoints(&self, dest: Option<&Dest>) -> Result<Option<(Dest, Duration)>> {
+    pub fn checkpoints(&self, dest: Option<&Dest>) -> Result<Option<(Dest, Duration)>> {
         let Some(dest) = dest else {
             return match self.checkpoint {
                 Some(config::Every(Some(_))) => Err(Error::usage("--checkpoint", "goes with a DEST only")),

@@ -53,8 +53,9 @@ const NAME_LIMIT: usize = 255;
 const MANIFEST: (&str, &str) = ("_", ".json");
 /// What the keys of all checkpoints begin with.
 pub const CHECKPOINTS: &str = ".logjam/checkpoint/";
-/// What the keys of the objects begin with that a preflight writes, one for each host.
-const PROBES: &str = ".logjam/check/";
+/// What the keys of the objects begin with that a preflight writes, one for each host: where checkpoints are, so that no right
+/// beside theirs is needed. No prefix has a dot.
+pub const PROBES: &str = ".logjam/checkpoint/.check/";
 /// What stands for `{suffix}` in the key of a file that has none.
 const NO_SUFFIX: &str = "_";
 

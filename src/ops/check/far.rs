@@ -6,7 +6,7 @@ use crate::env::s3::S3;
 use crate::env::s3::survey::{Greeting, resolve};
 use crate::env::store::{Store, in_memory};
 use crate::error::{Error, Kind};
-use crate::format::key::{Dest, Place, probe_key};
+use crate::format::key::{Dest, probe_key};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -33,10 +33,8 @@ pub struct Far<'a> {
     pub key: &'a str,
     /// This host, for the object that is tried.
     pub host: &'a str,
-    /// Whether objects get tags, and a key of KMS.
-    pub tags: bool,
-    /// The same for encryption by KMS.
-    pub kms: bool,
+    /// Whether checkpoints are written: where they are not, there may be no right to write where the tried object goes.
+    pub checkpoints: bool,
 }
 
 impl Far<'_> {
@@ -125,14 +123,16 @@ impl Far<'_> {
         if let Err(e) = &first
             && !stood
         {
-            lines.push(self.denied("put", e, &self.put(), &key));
-            return;
+            // Without checkpoints, nothing else is written there.
+            let needless = e.kind == Kind::Denied && !self.checkpoints;
+            let mend = "checksum and conditions were not tried";
+            return lines.push(if needless { Line::note("put", e, mend) } else { Line::failed("put", e) });
         }
         // What is replaced has been taken and its checksum compared, whatever stood there before.
         let stored = match self.store.replace(&key, body("logjam check\n"), MEDIA, None).await {
             Ok(_) if stood => "replaced".to_owned(),
             Ok(_) => "stored, and replaced".to_owned(),
-            Err(e) => return lines.push(self.denied("put", &e, &self.put(), &key)),
+            Err(e) => return lines.push(Line::failed("put", &e)),
         };
         lines.push(Line::ok("put", format!("{} was {stored}", self.dest.url(&key))));
         let checksum = first.as_ref().ok().and_then(|stored| stored.checksum.as_deref());
@@ -160,12 +160,12 @@ impl Far<'_> {
         let Some(parts) = self.store.parts() else { return };
         let begun = match parts.begin(self.key, MEDIA).await {
             Ok(upload) => upload,
-            Err(e) => return lines.push(self.denied("archive", &e, &self.put(), self.key)),
+            Err(e) => return lines.push(Line::failed("archive", &e)),
         };
         lines.push(Line::ok("archive", format!("an upload to {} was begun", self.dest.url(self.key))));
         lines.push(match parts.abort(self.key, &begun).await {
             Ok(()) => Line::ok("abort", "and aborted"),
-            Err(e) => self.denied("abort", &e, "s3:AbortMultipartUpload", self.key),
+            Err(e) => Line::failed("abort", &e),
         });
         let consequence = "what a killed process leaves open is found by its own journal only; let a lifecycle rule abort old uploads";
         match parts.open(self.key).await {
@@ -198,32 +198,6 @@ impl Far<'_> {
                 ));
             }
             Err(e) => lines.push(Line::failed("list", &e)),
-        }
-    }
-
-    /// The rights to write an object as it is set.
-    fn put(&self) -> String {
-        let mut rights = vec!["s3:PutObject"];
-        rights.extend(self.tags.then_some("s3:PutObjectTagging"));
-        rights.extend(self.kms.then_some("kms:GenerateDataKey and kms:Decrypt"));
-        rights.join(", ")
-    }
-
-    /// What failed; where a right is missing, which.
-    fn denied(&self, what: &'static str, e: &Error, rights: &str, key: &str) -> Line {
-        if e.kind != Kind::Denied {
-            return Line::failed(what, e);
-        }
-        // Amazon names it: "… is not authorized to perform: s3:PutObject on resource: …".
-        let named = e.cause.split_once("not authorized to perform: ").and_then(|(_, rest)| rest.split(' ').next());
-        let right = named.unwrap_or(rights);
-        let on = match &self.dest.place {
-            Place::S3(bucket) => format!("arn:aws:s3:::{bucket}/{key}"),
-            Place::Directory(_) => self.dest.url(key),
-        };
-        Line {
-            mend: Some(format!("allow {right} on {on}; `logjam policy iam` prints all that is needed")),
-            ..Line::failed(what, e)
         }
     }
 }
