@@ -394,8 +394,7 @@ fn what_recognises_its_own_objects_needs_two_rights_more_and_without_them_says_s
     let objects = |moto: &mut Moto| moto.ask(json!({ "keys": true })).to_string().matches("/syslog-").count();
     assert_eq!(objects(&mut moto), 1);
 
-    let whole = moto.check(&[]).code_is(0).says("ok   uploads: ").said;
-    assert!(whole.contains("ok   read: "), "{whole}");
+    moto.check(&[]).code_is(0).says("ok   uploads: ");
     let lacking = |action: &str| without_each(&all).into_iter().find(|(_, lacks, _)| lacks == action).unwrap().2;
     moto.ask(json!({ "rights": lacking("s3:ListBucketMultipartUploads") }));
     moto.check(&[]).code_is(0).says("note uploads: ");

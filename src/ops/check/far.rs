@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::env::s3::S3;
 use crate::env::s3::survey::{Greeting, resolve};
 use crate::env::store::{Store, in_memory};
-use crate::error::{Error, Kind};
+use crate::error::Kind;
 use crate::format::key::{Dest, probe_key};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -54,8 +54,8 @@ pub fn policy(wish: &Wish, bucket: &str, roles: &[Role]) -> Result<String> {
             Some(Statement::allow("LogjamObjects", actions, objects))
         }
         Target::Checkpoints => {
-            let keys = format!("/{}", keys::checkpoints(wish));
-            Some(Statement::allow("LogjamCheckpoints", actions, vec![in_bucket(&keys)]))
+            let checkpoints = keys::checkpoints(wish).iter().map(|keys| in_bucket(&format!("/{keys}"))).collect();
+            Some(Statement::allow("LogjamCheckpoints", actions, checkpoints))
         }
         Target::Bucket => Some(Statement::allow("LogjamBucket", actions, vec![in_bucket("")])),
         Target::Key => key(wish, actions),

@@ -1,7 +1,7 @@
 //! Where objects lie, as policies say it: with `*` for what differs from key to key. A star matches slashes too.
 
 use super::Wish;
-use crate::format::key::{CHECKPOINTS, Field, Piece};
+use crate::format::key::{CHECKPOINTS, Field, PROBES, Piece, manifest_key};
 
 const ANY: &str = "*";
 
@@ -39,16 +39,17 @@ pub fn objects(wish: &Wish) -> Vec<String> {
     if name.starts_with(ANY) && name.ends_with(ANY) {
         return vec![key];
     }
-    vec![key.clone(), format!("{dir}_{ANY}.json")]
+    vec![key.clone(), manifest_key(&format!("{dir}{ANY}"))]
 }
 
-/// The keys of checkpoints.
-pub fn checkpoints(wish: &Wish) -> String {
-    match (wish.prefix, wish.suffix) {
-        (None, _) => format!("{CHECKPOINTS}{ANY}"),
+/// The keys of checkpoints, and of what a preflight writes beside them.
+pub fn checkpoints(wish: &Wish) -> Vec<String> {
+    let of_one = match (wish.prefix, wish.suffix) {
+        (None, _) => return vec![format!("{CHECKPOINTS}{ANY}")],
         (Some(prefix), None) => format!("{CHECKPOINTS}{}/{ANY}", literal(prefix)),
         (Some(prefix), Some(suffix)) => format!("{CHECKPOINTS}{}/{}.{ANY}", literal(prefix), literal(suffix)),
-    }
+    };
+    vec![of_one, format!("{PROBES}{ANY}")]
 }
 
 /// What all keys of archives begin with; may be empty.
@@ -98,6 +99,6 @@ mod tests {
         let dest = Dest::parse(text).unwrap();
         let wish = Wish { prefix: Some("syslog"), suffix: Some("web-1"), ..wish(text, &dest) };
         assert_eq!(objects(&wish), ["syslog/*/*/*/web-1/*"]);
-        assert_eq!(checkpoints(&wish), ".logjam/checkpoint/syslog/web-1.*");
+        assert_eq!(checkpoints(&wish), [".logjam/checkpoint/syslog/web-1.*", ".logjam/checkpoint/.check/*"]);
     }
 }
