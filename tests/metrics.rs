@@ -160,7 +160,9 @@ fn counters_move_on_proof_from_the_file_to_the_receipt() {
     let spool = Spool::new();
     let (running, mut input) = pipe(&spool, &["--metrics-listen=127.0.0.1:0", "--sync=100ms"]);
     let at = address(&running);
-    let page = samples(&until_page(&at, "it answers", |_| true));
+    // What it is, it writes down in its first moments.
+    let page = until_page(&at, "it tells its period", |page| page["logjam_period_seconds"] == 3600.0);
+    let page = samples(&page);
     for (name, value) in &page {
         assert!(!name.contains("_total") || *value == 0.0, "{name} begins at {value}");
     }

@@ -8,7 +8,7 @@ mod cli;
 
 use cli::{LOGJAM, files_below, logjam, mode};
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -181,12 +181,20 @@ fn the_package_holds_what_its_parts_need_and_nothing_that_is_not_in_its_place() 
         assert!(packed.contains(&std::fs::read(contrib.join(file)).unwrap()), "contrib/{file} is not in the package");
     }
     assert_eq!(mode(&tree.path().join("usr/bin/logjam")), 0o755);
-    succeeds(
-        Command::new("systemd-tmpfiles")
-            .args(["--dry-run", "--create"])
-            .arg(tree.path().join("usr/lib/tmpfiles.d/logjam.conf"))
-            .env("LC_ALL", "C"),
-    );
+    // DIR is made, and left to whoever has it.
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("etc")).unwrap();
+    std::fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+    std::fs::write(root.path().join("etc/group"), "root:x:0:\nlogjam:x:4242:\n").unwrap();
+    let dir = root.path().join("var/log/logjam");
+    for expected in [0o2750, 0o2700] {
+        let mut tmpfiles = Command::new("systemd-tmpfiles");
+        tmpfiles.arg(format!("--root={}", root.path().display())).arg("--create");
+        succeeds(tmpfiles.arg(tree.path().join("usr/lib/tmpfiles.d/logjam.conf")));
+        let meta = std::fs::metadata(&dir).unwrap();
+        assert_eq!((meta.mode() & 0o7777, meta.gid()), (expected, 4242));
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o2700)).unwrap();
+    }
 }
 
 // --------------------------------------------------------------------------------------------------------------- settings
@@ -265,7 +273,10 @@ fn the_manual_pages_are_clean_and_tell_every_option_of_every_command() {
         succeeds(Command::new("mandoc").args(["-T", "utf8", "-O", "width=1000"]).arg(page)).replace("\u{8}", "")
     };
     // Bold letters are struck twice.
-    let bold = |word: &str| word.chars().flat_map(|c| [c, c]).collect::<String>();
+    let bold = |word: &str| {
+        let twice = |c: char| std::iter::repeat_n(c, if c == ' ' { 1 } else { 2 });
+        word.chars().flat_map(twice).collect::<String>()
+    };
     let keys = text("logjam.toml.5");
     for command in commands() {
         let page = text(&format!("logjam-{command}.1"));
@@ -324,7 +335,7 @@ fn each_shell_completes_commands_and_options() {
         succeeds(Command::new("zsh").args(["-f", "-c", &script]).env("HOME", work.path()))
     };
     let said = complete("logjam pipe --confirm");
-    assert!(said.starts_with("_logjam\n") && said.contains(":logjam_commands"), "{said}");
+    assert!(said.starts_with("_logjam\n") && said.contains(":_logjam_commands"), "{said}");
     for command in commands() {
         let text = std::fs::read_to_string(work.path().join("_logjam")).unwrap();
         assert!(text.contains(&format!("({command})")), "{command}");
