@@ -414,6 +414,7 @@ fn what_recognises_its_own_objects_needs_two_rights_more_and_without_them_says_s
         spool.write(&format!(".logjam/upload/{name}"), format!("{journal}\n"));
         spool
     };
+    moto.ask(json!({ "rights": lacking("s3:ListBucketMultipartUploads") }));
     moto.upload(&doubtful("02"), &[]).code_is(0).says("needs the right s3:ListBucketMultipartUploads on the bucket");
     moto.ask(json!({ "rights": all }));
     let said = moto.upload(&doubtful("03"), &[]).code_is(0).said;
