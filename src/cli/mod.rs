@@ -32,7 +32,7 @@ use crate::log::{self, LogFile};
 use crate::pipeline::Left;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
-use settings::{Settings, Shown};
+use settings::{Settings, Shown, Wish};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
     let settings = Settings::of(&args);
     let file = match &settings {
         Ok(settings) => settings.as_ref(),
-        Err((_, rest)) => Some(rest),
+        Err(fault) => Some(&fault.1),
     };
     // Before anything else: the guard is to stay small, and every worker to begin anew.
     guard::stand_by(&args, file.is_some_and(|file| file.is_on(PIPE, NO_GUARD)));
@@ -125,11 +125,11 @@ pub fn main() -> ExitCode {
     };
     let parsed = match &settings {
         Ok(settings) => parse(&args, settings.as_ref()),
-        Err((e, _)) => Err(Refusal::Settings(e.clone())),
+        Err(fault) => Err(Refusal::Settings(fault.0.clone())),
     };
     let (cli, shown) = match parsed {
         Ok(parsed) => parsed,
-        Err(refusal) => return refused(&refusal, &args, &pipe::Wish::of(&args, file), &signals),
+        Err(refusal) => return refused(&refusal, &args, &Wish::of(&args, file), &signals),
     };
     let mut log = LogFile::default();
     let done = run(&cli.command, shown, signals, &mut log).unwrap_or_else(|e| {
@@ -234,7 +234,7 @@ enum Refusal {
 }
 
 /// Says why, and what a daemon must hear that waits for an answer.
-fn refused(refusal: &Refusal, args: &[OsString], wish: &pipe::Wish, signals: &Signals) -> ExitCode {
+fn refused(refusal: &Refusal, args: &[OsString], wish: &Wish, signals: &Signals) -> ExitCode {
     let status = match refusal {
         Refusal::Parser(e) => {
             let _ = e.print();

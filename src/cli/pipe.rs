@@ -1,6 +1,5 @@
 //! `logjam pipe`.
 
-use super::settings::Settings;
 use super::watched::{self, Metrics, Opened};
 use super::{PIPE, access, options};
 use crate::archive::uploader::Uploader;
@@ -22,7 +21,6 @@ use crate::log::LogFile;
 use crate::pipeline::{self, Left, Pipe, Speech};
 use crate::spool::{self, SyncPolicy};
 use clap::ValueEnum;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -261,8 +259,10 @@ impl Options {
     pub fn sound(&self, dest: Option<&Dest>) -> Result<()> {
         self.checkpoints(dest)?;
         self.signer(dest.is_some())?;
-        (self.pack.codec()?, self.mode()?, self.sync()?, self.access.sound()?);
-        Ok(())
+        self.pack.codec()?;
+        self.mode()?;
+        self.sync()?;
+        self.access.sound()
     }
 
     /// Prefix and suffix.
@@ -356,32 +356,6 @@ fn holds_on(input: &Input, signals: &Signals, confirms: bool) -> Result<bool> {
         Env::real().clock.nap(HOLD_RETRY);
     }
     Ok(lines || !(ready.hung_up || asked))
-}
-
-/// What a command line asks for that can't be read.
-pub struct Wish {
-    /// To hold.
-    pub hold: bool,
-    /// To confirm messages.
-    pub confirm: bool,
-}
-
-impl Wish {
-    /// Guesses it.
-    pub fn of(args: &[OsString], settings: Option<&Settings>) -> Self {
-        let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
-        let pipe = texts.get(1).is_some_and(|command| command == PIPE);
-        let given = |text: &str| texts.iter().any(|a| a == text);
-        let hold = given("--on-error=hold")
-            || texts.windows(2).any(|w| w == ["--on-error", "hold"])
-            || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold")
-            || settings.is_some_and(|settings| settings.has(PIPE, "on-error", "hold"));
-        let yes = guard::is_yes(std::env::var("LOGJAM_CONFIRM_MESSAGES").ok().as_deref());
-        let confirm = yes
-            || given("--confirm-messages")
-            || settings.is_some_and(|settings| settings.is_on(PIPE, "confirm-messages"));
-        Self { hold: pipe && hold, confirm: pipe && confirm }
-    }
 }
 
 /// Waits without reading until the writer leaves: settings that can't be read are not mended by waiting.

@@ -1,8 +1,10 @@
 //! The settings file: TOML, whose keys are the names of the options. What it says is put into the command line, unless
 //! the command line or the environment says it already, so everything is checked in one way.
 
+use super::PIPE;
 use crate::env::Env;
 use crate::env::fs::read_whole;
+use crate::env::guard;
 use crate::error::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -83,20 +85,23 @@ impl Settings {
     ///
     /// # Errors
     /// It can't be read, or is no TOML: also what could be made out of it.
-    pub fn of(args: &[OsString]) -> std::result::Result<Option<Self>, (Error, Self)> {
+    pub fn of(args: &[OsString]) -> std::result::Result<Option<Self>, Box<(Error, Self)>> {
         let Some(path) = path(args) else { return Ok(None) };
         let nothing = Self { path: path.clone(), entries: Vec::new() };
         let data = match read_whole(&*Env::real().fs, &path) {
             Ok(data) => data,
-            Err(e) => return Err((Error::usage(option(&path), e.cause).mend("give a file that can be read"), nothing)),
+            Err(e) => {
+                let refused = Error::usage(option(&path), e.cause).mend("give a file that can be read");
+                return Err(Box::new((refused, nothing)));
+            }
         };
         let Ok(text) = String::from_utf8(data) else {
-            return Err((Error::usage(path.display(), "is not UTF-8, as TOML has to be"), nothing));
+            return Err(Box::new((Error::usage(path.display(), "is not UTF-8, as TOML has to be"), nothing)));
         };
         let (settings, fault) = Self::parse(path, &text);
         match fault {
             None => Ok(Some(settings)),
-            Some(fault) => Err((fault, settings)),
+            Some(fault) => Err(Box::new((fault, settings))),
         }
     }
 
@@ -140,7 +145,7 @@ impl Settings {
     fn find(&self, command: &str, key: &str, general: bool) -> Option<&Entry> {
         let of = |table: Option<&str>| self.entries.iter().find(|e| e.table.as_deref() == table && e.key == key);
         // Who asks for a check asks about `logjam pipe`.
-        let table = if command == super::CHECK { super::PIPE } else { command };
+        let table = if command == super::CHECK { PIPE } else { command };
         of(Some(table)).or_else(|| of(None).filter(|_| general))
     }
 
@@ -274,6 +279,32 @@ impl Settings {
         };
         let ours = |arg: &&Arg| !["help", "version", "config", "json", "show", "root"].contains(&arg.get_id().as_str());
         command.get_arguments().filter(ours).map(show).collect()
+    }
+}
+
+/// What a command line asks for that can't be read.
+pub struct Wish {
+    /// To hold.
+    pub hold: bool,
+    /// To confirm messages.
+    pub confirm: bool,
+}
+
+impl Wish {
+    /// Guesses it.
+    pub fn of(args: &[OsString], settings: Option<&Settings>) -> Self {
+        let texts: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+        let pipe = texts.get(1).is_some_and(|command| command == PIPE);
+        let given = |text: &str| texts.iter().any(|a| a == text);
+        let hold = given("--on-error=hold")
+            || texts.windows(2).any(|w| w == ["--on-error", "hold"])
+            || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold")
+            || settings.is_some_and(|settings| settings.has(PIPE, "on-error", "hold"));
+        let yes = guard::is_yes(std::env::var("LOGJAM_CONFIRM_MESSAGES").ok().as_deref());
+        let confirm = yes
+            || given("--confirm-messages")
+            || settings.is_some_and(|settings| settings.is_on(PIPE, "confirm-messages"));
+        Self { hold: pipe && hold, confirm: pipe && confirm }
     }
 }
 

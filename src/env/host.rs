@@ -61,6 +61,11 @@ pub fn rights(path: &Path) -> Result<(u32, u32, u32)> {
     Ok((meta.uid(), meta.gid(), meta.mode() & 0o7777))
 }
 
+/// Whether something has a name, or the name that a link gives.
+pub fn is_there(path: &Path) -> bool {
+    path.exists()
+}
+
 /// A text file, such as the settings of another program; `None`: it is not there, can't be read, or is too large.
 pub fn text(path: &Path) -> Option<String> {
     let meta = std::fs::metadata(path).ok()?;

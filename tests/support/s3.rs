@@ -181,11 +181,18 @@ fn keep(address: SocketAddr) -> std::os::fd::OwnedFd {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let kept = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     setsockopt(&kept, sockopt::ReuseAddr, &true).unwrap();
-    match address {
-        SocketAddr::V4(address) => bind(kept.as_raw_fd(), &SockaddrIn::from(address)),
-        SocketAddr::V6(address) => bind(kept.as_raw_fd(), &SockaddrIn6::from(address)),
-    }
-    .unwrap();
+    // Who listened there lets go of it in a moment.
+    let bound = (0..2000).any(|_| {
+        let bound = match address {
+            SocketAddr::V4(address) => bind(kept.as_raw_fd(), &SockaddrIn::from(address)),
+            SocketAddr::V6(address) => bind(kept.as_raw_fd(), &SockaddrIn6::from(address)),
+        };
+        if bound.is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bound.is_ok()
+    });
+    assert!(bound, "{address} is somebody else's");
     kept
 }
 

@@ -90,7 +90,7 @@ impl Place<'_> {
 
     fn binary(&self, action: &Action, lines: &mut Vec<Line>) {
         let Some(program) = action.words().next().map(str::to_owned) else { return };
-        let is_there = self.at(program.trim_start_matches('/')).is_file();
+        let is_there = host::is_there(&self.at(program.trim_start_matches('/')));
         if !program.starts_with('/') || !is_there {
             let says = format!("binary= names {program}, which is not there");
             lines.push(Line::fail("rsyslog", says, "give the absolute path: rsyslog starts no shell, and has no PATH"));
@@ -116,7 +116,7 @@ impl Place<'_> {
     /// Where rsyslogd has a profile, logjam must be in it.
     fn profile(&self, lines: &mut Vec<Line>) {
         let Some(profile) = self.text("etc/apparmor.d/usr.sbin.rsyslogd") else { return };
-        let disabled = self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd").exists();
+        let disabled = host::is_there(&self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd"));
         let local = self.text("etc/apparmor.d/local/usr.sbin.rsyslogd").unwrap_or_default();
         if !disabled && !profile.contains("logjam") && !local.contains("logjam") {
             let mend = "logjam policy apparmor >> /etc/apparmor.d/local/usr.sbin.rsyslogd, then apparmor_parser -r /etc/apparmor.d/usr.sbin.rsyslogd";
