@@ -203,7 +203,10 @@ fn the_package_holds_what_its_parts_need_and_nothing_that_is_not_in_its_place() 
 fn options(command: &str) -> BTreeSet<String> {
     let help = succeeds(&mut logjam([command, "--help"]));
     let words = help.lines().filter(|line| line.trim_start().starts_with('-')).flat_map(str::split_whitespace);
-    words.filter_map(|word| word.strip_prefix("--")).map(|long| long.trim_end_matches(',').to_owned()).collect()
+    words
+        .filter_map(|word| word.strip_prefix("--"))
+        .map(|long| long.split([',', '[', '=']).next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 fn commands() -> Vec<String> {
