@@ -151,6 +151,48 @@ fn an_upload_whose_answer_got_lost_is_found_to_be_done() {
 }
 
 #[test]
+fn an_upload_that_stays_open_after_its_abort_is_not_taken_for_closed() {
+    run(async {
+        let server = http();
+        let s3 = S3::new(options(&server));
+        for lie in [Fault::refuse(404, "NoSuchUpload"), Fault::Garbage] {
+            let upload = s3.begin("k", "text/plain").await.unwrap();
+            server.set_fault(move |seen| if seen.method == "DELETE" { lie.clone() } else { Fault::None });
+            assert_eq!(kind(s3.abort("k", &upload).await).0, Class::Retry);
+            server.clear_fault();
+            s3.abort("k", &upload).await.unwrap();
+            assert!(server.open_uploads().is_empty());
+            s3.abort("k", &upload).await.unwrap();
+        }
+        // Who may not look has to believe it.
+        let upload = s3.begin("k", "text/plain").await.unwrap();
+        server.set_fault(|seen| if seen.method == "GET" { Fault::refuse(403, "AccessDenied") } else { Fault::None });
+        s3.abort("k", &upload).await.unwrap();
+        assert!(server.open_uploads().is_empty());
+    });
+}
+
+#[test]
+fn what_something_else_answers_is_no_other_content_and_one_refusal_is_not_believed() {
+    run(async {
+        let server = http();
+        let s3 = S3::new(options(&server));
+        store(&s3, "k", b"data").await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        server.set_fault(|seen| if seen.method == "GET" { Fault::Garbage } else { Fault::None });
+        assert_eq!(kind(s3.matches("k", body(dir.path(), b"data")).await).0, Class::Retry);
+        let refused = AtomicUsize::new(0);
+        server.set_fault(move |seen| match seen.method == "GET" && refused.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => Fault::refuse(403, "AccessDenied"),
+            false => Fault::None,
+        });
+        assert!(s3.matches("k", body(dir.path(), b"data")).await.unwrap());
+        server.set_fault(|seen| if seen.method == "GET" { Fault::refuse(403, "AccessDenied") } else { Fault::None });
+        assert_eq!(kind(s3.matches("k", body(dir.path(), b"data")).await).1, Kind::Denied);
+    });
+}
+
+#[test]
 fn refusals_say_whether_waiting_helps() {
     run(async {
         let server = http();

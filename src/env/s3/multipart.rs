@@ -132,9 +132,20 @@ impl S3 {
             request.customize().config_override(self.limits(0, Duration::ZERO)).send()
         };
         match self.call(None, send).await {
-            Ok(_) => Ok(()),
-            Err(fault) if fault.is_absence() => Ok(()),
-            Err(fault) => Err(fault),
+            Err(fault) if !fault.is_absence() => Err(fault),
+            _ => self.is_closed(key, upload).await,
+        }
+    }
+
+    /// An upload counts as closed when the server does not list it any more, whatever it answered to the abort: what stays open
+    /// is paid for, and nobody would ask again. Who may not list, or where nothing is listed, has to believe the answer.
+    async fn is_closed(&self, key: &str, upload: &str) -> Result<(), Fault> {
+        match self.uploads_to(key).await {
+            Ok(open) if open.iter().any(|id| id == upload) => {
+                Err(Fault::Lost("the upload is listed as open after its abort".to_owned()))
+            }
+            Err(fault) if !fault.is_denial() && !matches!(fault.status(), 405 | 501) => Err(fault),
+            _ => Ok(()),
         }
     }
 

@@ -49,11 +49,11 @@ impl S3 {
         Ok(Some((found, Box::new(content))))
     }
 
-    /// Size and content of an object.
-    pub(super) async fn pieces(&self, key: &str) -> Result<(Option<u64>, Pieces), Fault> {
+    /// What is told of an object, and its content.
+    pub(super) async fn pieces(&self, key: &str) -> Result<(Found, Pieces), Fault> {
         let output = self.get(key, 0, false).await?;
-        let len = output.content_length.and_then(|len| len.try_into().ok());
-        Ok((len, Pieces { body: output.body, patience: self.options.patience }))
+        let found = found(output.content_length, output.e_tag, output.last_modified, None, None)?;
+        Ok((found, Pieces { body: output.body, patience: self.options.patience }))
     }
 
     /// The checksum of the whole is of no use for a part.
