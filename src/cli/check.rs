@@ -98,7 +98,7 @@ fn far(args: &Args, env: &Env, dest: &Dest, (prefix, suffix): &(String, String),
     let options = &args.options.s3;
     let opened = match &dest.place {
         Place::S3(bucket) => options.bucket(bucket).map(|s3| (None, Some(s3))),
-        Place::Directory(_) => options.store(env, dest).map(|store| (Some(store), None)),
+        Place::Directory(_) => args.options.process.access.store(options, dest).map(|store| (Some(store), None)),
     };
     let (directory, s3) = match opened {
         Ok(opened) => opened,

@@ -1,7 +1,7 @@
 //! `logjam compress`, also as `logjam-compress`.
 
-use super::watched::Metrics;
-use super::{access, options};
+use super::options;
+use super::watched::Process;
 use crate::archive::{Archive, Sources};
 use crate::config::check_dir;
 use crate::env::disk::Disk;
@@ -29,25 +29,18 @@ pub struct Args {
     #[command(flatten)]
     pack: options::Pack,
     #[command(flatten)]
-    access: access::Access,
-    #[command(flatten)]
-    confine: access::Confine,
-    #[command(flatten)]
-    metrics: Metrics,
-    #[command(flatten)]
-    pub(super) log: options::Log,
+    pub(super) process: Process,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let layout = Layout::new(args.dir.components().collect::<PathBuf>());
     check_dir(&Disk, layout.dir())?;
-    let env = args.access.env(layout.dir())?;
+    let env = args.process.access.env(layout.dir())?;
     let mut archive = Archive::new(env, layout, Sources::Superseded, args.pack.codec()?);
     archive.threads = args.pack.threads();
     let about = State::begun("compress", std::process::id(), archive.env.clock.now());
-    let opened = args.metrics.open(&archive.env, &archive.layout)?;
-    args.confine.after_start(&archive.env, archive.layout.dir(), None, &[args.log.place(), args.metrics.place()]);
-    let _watched = opened.begin(&archive.env, &archive.layout, about, &mut None);
+    let opened = args.process.open(&archive)?;
+    let _watched = args.process.begin(opened, &archive, None, about, &mut None);
     service::run(&archive, None, args.once, signals, log)
 }

@@ -151,10 +151,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command, shown: Vec<Shown>, signals: Signals, log: &mut LogFile) -> Result<Done> {
     let args = match command {
-        Command::Pipe(args) => &args.options.log,
-        Command::Check(args) => &args.options.log,
-        Command::Compress(args) => &args.log,
-        Command::Upload(args) => &args.log,
+        Command::Pipe(args) => &args.options.process.log,
+        Command::Check(args) => &args.options.process.log,
+        Command::Compress(args) => &args.process.log,
+        Command::Upload(args) => &args.process.log,
         Command::Status(args) => &args.log,
         Command::Rescue(args) => &args.log,
         Command::Ls(args) => &args.read.log,

@@ -1,7 +1,7 @@
 //! `logjam pipe`.
 
-use super::watched::{self, Metrics, Opened};
-use super::{PIPE, access, options};
+use super::watched::{self, Opened, Process};
+use super::{PIPE, options};
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Sources};
 use crate::config;
@@ -114,13 +114,7 @@ pub struct Options {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
-    access: access::Access,
-    #[command(flatten)]
-    confine: access::Confine,
-    #[command(flatten)]
-    metrics: Metrics,
-    #[command(flatten)]
-    pub(super) log: options::Log,
+    pub(super) process: Process,
     #[command(flatten)]
     pub(super) s3: options::S3Args,
 }
@@ -178,9 +172,7 @@ pub fn run(args: &Args, signals: &Signals, log: &LogFile) -> Result<Left> {
         }
     };
     let archive = pipe.archive.clone();
-    let places = [options.log.place(), options.metrics.place()];
-    options.confine.after_start(&archive.env, archive.layout.dir(), dest.as_ref(), &places);
-    let _watched = metrics.begin(&archive.env, &archive.layout, about(args, &pipe), &mut holding);
+    let _watched = options.process.begin(metrics, &archive, dest.as_ref(), about(args, &pipe), &mut holding);
     pipeline::run(pipe, speech, &input, signals, move || match (&store, &dest) {
         (Some(store), Some(dest)) => Uploader::start(archive.clone(), Arc::clone(store), dest.clone()).map(Some),
         _ => Ok(None),
@@ -200,7 +192,7 @@ fn start(args: &Args, log: &LogFile) -> Result<Started> {
     let Settled { archive, spool, mode, checkpoints, store, dest } = options.settle(&args.dir, args.dest.as_deref())?;
     let pipe = Pipe { archive, spool, reserve: options.reserve, once: options.once, checkpoints, log: log.clone() };
     pipeline::prepare(&pipe)?;
-    let metrics = options.metrics.open(&pipe.archive.env, &pipe.archive.layout)?;
+    let metrics = options.process.open(&pipe.archive)?;
     let speech = mode.map(|mode| Speech::begin(&pipe, mode)).transpose()?;
     Ok(Started { pipe, speech, store, dest, metrics })
 }
@@ -230,13 +222,13 @@ impl Options {
     /// Checks them all. Changes nothing, and needs no network but for --suffix=ec2.
     fn settle(&self, dir: &Path, dest: Option<&str>) -> Result<Settled> {
         let dest = dest.map(Dest::parse).transpose()?;
-        let store = dest.as_ref().map(|dest| self.access.store(&self.s3, dest)).transpose()?;
+        let store = dest.as_ref().map(|dest| self.process.access.store(&self.s3, dest)).transpose()?;
         let checkpoints = self.checkpoints(dest.as_ref())?;
         let (codec, signer, mode) = (self.pack.codec()?, self.signer(dest.is_some())?, self.mode()?);
         // Without the slash that would let a link at its end be followed.
         let dir: PathBuf = dir.components().collect();
         config::check_dir(&Disk, &dir)?;
-        let env = self.access.env(&dir)?;
+        let env = self.process.access.env(&dir)?;
         if let Some(dest) = &dest {
             config::check_apart(&Layout::new(&dir), dest)?;
         }
@@ -262,7 +254,7 @@ impl Options {
         self.pack.codec()?;
         self.mode()?;
         self.sync()?;
-        self.access.sound()
+        self.process.access.sound()
     }
 
     /// Prefix and suffix.

@@ -1,7 +1,7 @@
 //! `logjam upload`, also as `logjam-upload`.
 
-use super::watched::Metrics;
-use super::{access, options};
+use super::options;
+use super::watched::Process;
 use crate::archive::uploader::Uploader;
 use crate::archive::{Archive, Codec, Sources};
 use crate::config;
@@ -36,13 +36,7 @@ pub struct Args {
     #[command(flatten)]
     sign: options::Sign,
     #[command(flatten)]
-    access: access::Access,
-    #[command(flatten)]
-    confine: access::Confine,
-    #[command(flatten)]
-    metrics: Metrics,
-    #[command(flatten)]
-    pub(super) log: options::Log,
+    pub(super) process: Process,
     #[command(flatten)]
     s3: options::S3Args,
 }
@@ -50,10 +44,10 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     let dest = Dest::parse(&args.dest)?;
-    let store = args.access.store(&args.s3, &dest)?;
+    let store = args.process.access.store(&args.s3, &dest)?;
     let layout = Layout::new(parent(&args.archive)?);
     config::check_dir(&Disk, layout.dir())?;
-    let env = args.access.env(layout.dir())?;
+    let env = args.process.access.env(layout.dir())?;
     let archive = Archive {
         uploads: true,
         keep: args.keep.keep,
@@ -64,14 +58,8 @@ pub fn run(args: &Args, signals: Signals, log: &LogFile) -> Result<Left> {
     config::check_apart(&archive.layout, &dest)?;
     let about =
         State { dest: Some(args.dest.clone()), ..State::begun("upload", std::process::id(), archive.env.clock.now()) };
-    let opened = args.metrics.open(&archive.env, &archive.layout)?;
-    args.confine.after_start(
-        &archive.env,
-        archive.layout.dir(),
-        Some(&dest),
-        &[args.log.place(), args.metrics.place()],
-    );
-    let _watched = opened.begin(&archive.env, &archive.layout, about, &mut None);
+    let opened = args.process.open(&archive)?;
+    let _watched = args.process.begin(opened, &archive, Some(&dest), about, &mut None);
     let uploader = Uploader::start(archive.clone(), store, dest)?;
     service::run(&archive, Some(&uploader), args.once, signals, log)
 }

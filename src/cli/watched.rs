@@ -1,10 +1,12 @@
-//! What others see of a process that goes on: its state in DIR, and metrics.
+//! What a process takes that goes on, and what others see of it: its state in DIR, and metrics.
 
-use super::PIPE;
 use super::pipe::EC2;
+use super::{PIPE, access, options};
+use crate::archive::Archive;
 use crate::config;
 use crate::env::{Env, guard};
 use crate::error::Result;
+use crate::format::key::Dest;
 use crate::format::layout::Layout;
 use crate::format::state::{Stage, State};
 use crate::ops::metrics::{Export, Exporter, Settings};
@@ -33,6 +35,44 @@ pub fn holding(env: &Env, dir: &Path, (prefix, suffix): (&str, Option<&str>)) ->
     Keeper::start(env, &layout, about).ok()
 }
 
+/// Who may read what it makes, what it gives up, what it tells.
+#[derive(Args)]
+pub struct Process {
+    #[command(flatten)]
+    pub(super) access: access::Access,
+    #[command(flatten)]
+    confine: access::Confine,
+    #[command(flatten)]
+    metrics: Metrics,
+    #[command(flatten)]
+    pub(super) log: options::Log,
+}
+
+impl Process {
+    /// Gets what may be refused. No thread is started.
+    ///
+    /// # Errors
+    /// DIR is not there, or an address can't be had.
+    pub fn open(&self, archive: &Archive) -> Result<Opened> {
+        self.metrics.open(&archive.env, &archive.layout)
+    }
+
+    /// The end of a start, before the first other thread: gives up what is not needed any more, and lets others see what this
+    /// process does. `holding`: what showed until now that the start was held.
+    pub fn begin(
+        &self,
+        opened: Opened,
+        archive: &Archive,
+        dest: Option<&Dest>,
+        about: State,
+        holding: &mut Option<Keeper>,
+    ) -> Watched {
+        let files = [self.log.place(), self.metrics.metrics_file.as_deref()];
+        self.confine.after_start(&archive.env, archive.layout.dir(), dest, &files);
+        opened.begin(&archive.env, &archive.layout, about, holding)
+    }
+}
+
 /// Metrics.
 #[derive(Args)]
 pub struct Metrics {
@@ -56,27 +96,17 @@ pub struct Watched {
 pub struct Opened(Option<Exporter>);
 
 impl Metrics {
-    /// Gets what may be refused. No thread is started.
-    ///
-    /// # Errors
-    /// DIR is not there, or an address can't be had.
-    pub fn open(&self, env: &Env, layout: &Layout) -> Result<Opened> {
+    fn open(&self, env: &Env, layout: &Layout) -> Result<Opened> {
         config::check_dir(&*env.fs, layout.dir())?;
         let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
         let restarted = guard::held().is_some_and(|held| held.died.is_some());
         Exporter::open(env, settings, restarted).map(Opened)
     }
-
-    /// The file, if there is one.
-    pub fn place(&self) -> Option<&Path> {
-        self.metrics_file.as_deref()
-    }
 }
 
 impl Opened {
-    /// Lets others see what this process does: in DIR, and as metrics where that was asked for. `holding`: what showed until now
-    /// that the start was held.
-    pub fn begin(self, env: &Env, layout: &Layout, about: State, holding: &mut Option<Keeper>) -> Watched {
+    /// In DIR, and as metrics where that was asked for.
+    fn begin(self, env: &Env, layout: &Layout, about: State, holding: &mut Option<Keeper>) -> Watched {
         env.mended(Stage::Start);
         drop(holding.take());
         let keeper = Keeper::start(env, layout, about.clone())
