@@ -232,7 +232,8 @@ fn what_is_wrong_with_the_directory_is_told_with_the_mend() {
 #[test]
 fn a_file_system_in_memory_is_told() {
     let spool = Spool::new();
-    let line = format!("exec unshare -m sh -c 'mount -t tmpfs -o mode=0750 none {} && exec \"$@\"' sh \"$@\"", spool.arg());
+    let line =
+        format!("exec unshare -m sh -c 'mount -t tmpfs -o mode=0750 none {} && exec \"$@\"' sh \"$@\"", spool.arg());
     run(shell(&line, ["check", &spool.arg(), NOWHERE])).code_is(0).says("note file system: tmpfs");
 }
 

@@ -24,6 +24,7 @@ pub mod replies;
 pub mod s3;
 pub mod signals;
 pub mod slate;
+pub mod sockets;
 pub mod store;
 pub mod syslog;
 pub mod threads;

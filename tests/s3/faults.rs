@@ -89,20 +89,73 @@ fn an_unknown_host_and_a_certificate_of_nobody_are_told_apart() {
 
 #[test]
 fn a_server_that_falls_silent_is_given_up_after_the_patience() {
-    run(async {
-        for (fault, first) in [(Fault::Stall, "took nothing"), (Fault::Swallow, "said nothing")] {
+    // Its patience is then that of all connections of the process.
+    alone("faults::a_server_that_falls_silent_is_given_up_after_the_patience", &[], || {
+        run(async {
+            for (fault, first) in [(Fault::Stall, "took nothing"), (Fault::Swallow, "said nothing")] {
+                let server = http();
+                server.set_fault(move |seen: &Seen| if seen.method == "PUT" { fault.clone() } else { Fault::None });
+                let s3 = S3::new(Options { patience: Duration::from_millis(300), ..options(&server) });
+                let start = Instant::now();
+                let e = store(&s3, "k", &noise(4 * MIB)).await.unwrap_err();
+                assert_eq!((e.class, e.kind), (Class::Retry, Kind::Unreachable));
+                assert!(e.cause.contains(first), "{e}");
+                assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+                server.clear_fault();
+                store(&s3, "k", b"x").await.unwrap();
+            }
+        })
+    });
+}
+
+/// As `upload` has it: the archive is locked while it is sent. The next try, and everybody else, needs it.
+#[test]
+fn what_is_left_of_a_body_that_was_given_up_keeps_no_lock_and_no_connection() {
+    alone("faults::what_is_left_of_a_body_that_was_given_up_keeps_no_lock_and_no_connection", &[], || {
+        run(async {
             let server = http();
-            server.set_fault(move |seen: &Seen| if seen.method == "PUT" { fault.clone() } else { Fault::None });
+            server.set_fault(|seen: &Seen| if seen.is_upload() { Fault::Stall } else { Fault::None });
             let s3 = S3::new(Options { patience: Duration::from_millis(300), ..options(&server) });
-            let start = Instant::now();
-            let e = store(&s3, "k", &noise(4 * MIB)).await.unwrap_err();
-            assert_eq!((e.class, e.kind), (Class::Retry, Kind::Unreachable));
-            assert!(e.cause.contains(first), "{e}");
-            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+            for parts in [false, true] {
+                // More than what the sockets hold, so that some of it waits in the HTTP client.
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let len = 16 * MIB as u64;
+                file.as_file().set_len(len).unwrap();
+                let body = Body { file: Disk.open_read(file.path()).unwrap(), offset: 0, len };
+                assert!(body.file.try_lock().unwrap());
+                let sent = match parts {
+                    false => s3.create("k", body, GZIP).await.map(|_| ()),
+                    true => s3.send("k", &s3.begin("k", GZIP).await.unwrap(), 1, 0, body).await.map(|_| ()),
+                };
+                assert_eq!(kind(sent), (Class::Retry, Kind::Unreachable));
+                let free = || Disk.open_read(file.path()).unwrap().try_lock().unwrap();
+                eventually("the lock is free", free).await;
+            }
+            let port = server.endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+            eventually("the connections are closed", || unsent_to(port) == 0).await;
             server.clear_fault();
             store(&s3, "k", b"x").await.unwrap();
-        }
+        })
     });
+}
+
+/// Awaits it, without keeping anybody else of this thread waiting.
+async fn eventually(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How many connections to a port of this host have something that the other side did not take (proc_net_tcp(5)).
+fn unsent_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let unsent = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words[2].ends_with(&format!(":{port:04X}")) && !words[4].starts_with("00000000:")
+    };
+    table.lines().skip(1).filter(unsent).count()
 }
 
 #[test]

@@ -15,23 +15,37 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
-/// When a request last moved: the moment its body was last asked for bytes, or will next be allowed to send some.
-pub struct Progress(Mutex<Instant>);
+/// A body that is being sent. Once this is gone, nobody reads it any more: the HTTP client keeps what it has of a request that was
+/// given up until the server takes it, maybe for ever, and it must not keep the file and its lock with it.
+pub struct Sending {
+    offset: u64,
+    len: u64,
+    bandwidth: Option<Arc<Bandwidth>>,
+    progress: Arc<Progress>,
+}
 
-impl Progress {
+impl Sending {
     /// A request that begins now.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Instant::now())))
+    pub fn new(body: &Body, bandwidth: Option<&Arc<Bandwidth>>) -> Self {
+        let progress = Progress { moved: Mutex::new(Instant::now()), file: Mutex::new(Some(body.file.clone())) };
+        Self { offset: body.offset, len: body.len, bandwidth: bandwidth.cloned(), progress: Arc::new(progress) }
     }
 
-    fn mark(&self, at: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    /// The body as the SDK takes it, which it may read several times.
+    pub fn stream(&self) -> ByteStream {
+        let (offset, len, bandwidth) = (self.offset, self.len, self.bandwidth.clone());
+        let progress = self.progress.clone();
+        ByteStream::new(SdkBody::retryable(move || {
+            progress.mark(Instant::now());
+            let (bandwidth, progress) = (bandwidth.clone(), progress.clone());
+            SdkBody::from_body_1_x(FileBody { at: offset, left: len, bandwidth, progress, state: State::Idle })
+        }))
     }
 
     /// Returns once nothing has moved for `patience`.
     pub async fn silence(&self, patience: Duration) {
         loop {
-            let end = *self.0.lock().unwrap_or_else(PoisonError::into_inner) + patience;
+            let end = *self.progress.moved.lock().unwrap_or_else(PoisonError::into_inner) + patience;
             if end <= Instant::now() {
                 return;
             }
@@ -40,24 +54,27 @@ impl Progress {
     }
 }
 
-/// The body as the SDK takes it, which it may read several times.
-pub fn stream(body: &Body, bandwidth: Option<&Arc<Bandwidth>>, progress: &Arc<Progress>) -> ByteStream {
-    let (body, bandwidth, progress) = (body.clone(), bandwidth.cloned(), progress.clone());
-    ByteStream::new(SdkBody::retryable(move || {
-        progress.mark(Instant::now());
-        SdkBody::from_body_1_x(FileBody {
-            file: body.file.clone(),
-            at: body.offset,
-            left: body.len,
-            bandwidth: bandwidth.clone(),
-            progress: progress.clone(),
-            state: State::Idle,
-        })
-    }))
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.progress.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// What whoever sends a body and whoever waits for it share.
+struct Progress {
+    /// The moment the body was last asked for bytes, or will next be allowed to send some.
+    moved: Mutex<Instant>,
+    /// `None` once nobody waits any more.
+    file: Mutex<Option<Arc<dyn File>>>,
+}
+
+impl Progress {
+    fn mark(&self, at: Instant) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
 }
 
 struct FileBody {
-    file: Arc<dyn File>,
     at: u64,
     left: u64,
     bandwidth: Option<Arc<Bandwidth>>,
@@ -81,8 +98,12 @@ impl FileBody {
     }
 
     fn read(&self, size: usize) -> State {
-        let (file, at) = (self.file.clone(), self.at);
-        State::Reading(tokio::task::spawn_blocking(move || read_exact(&*file, at, size)))
+        let file = self.progress.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let at = self.at;
+        State::Reading(tokio::task::spawn_blocking(move || match file {
+            Some(file) => read_exact(&*file, at, size),
+            None => Err(Error::retry("read", "the file to store", Kind::Other, "nobody waits for that any more")),
+        }))
     }
 }
 

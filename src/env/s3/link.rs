@@ -1,9 +1,10 @@
 //! The connection: made at the first call, made anew when the bucket turns out to live elsewhere or the credentials were
 //! refused.
 
-use super::body::Progress;
+use super::body::Sending;
 use super::errors::Fault;
 use super::{Options, S3};
+use crate::env::sockets;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
@@ -81,18 +82,14 @@ impl S3 {
         Ok(link)
     }
 
-    /// Sends a request, if need be again to the region where the bucket is. `progress` is that of its body.
-    pub(super) async fn call<T, E, Fut>(
-        &self,
-        progress: Option<&Arc<Progress>>,
-        send: impl Fn(Client) -> Fut,
-    ) -> Result<T, Fault>
+    /// Sends a request, if need be again to the region where the bucket is. `body` is what it sends.
+    pub(super) async fn call<T, E, Fut>(&self, body: Option<&Sending>, send: impl Fn(Client) -> Fut) -> Result<T, Fault>
     where
         Fut: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let mut link = self.link().await?;
-        let mut fault = match self.send(progress, send(link.client.clone())).await {
+        let mut fault = match self.send(body, send(link.client.clone())).await {
             Err(fault) => fault,
             done => return done,
         };
@@ -100,7 +97,7 @@ impl S3 {
             && let Some(moved) = self.relocate(&link, &fault).await
         {
             link = moved;
-            fault = match self.send(progress, send(link.client.clone())).await {
+            fault = match self.send(body, send(link.client.clone())).await {
                 Err(fault) => fault,
                 done => return done,
             };
@@ -112,23 +109,23 @@ impl S3 {
         Err(fault.at(&link.endpoint))
     }
 
-    async fn send<T, E, Fut>(&self, progress: Option<&Arc<Progress>>, request: Fut) -> Result<T, Fault>
+    async fn send<T, E, Fut>(&self, body: Option<&Sending>, request: Fut) -> Result<T, Fault>
     where
         Fut: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let silence = async {
-            match progress {
-                Some(progress) => progress.silence(self.options.patience).await,
-                None => std::future::pending().await,
+        let patience = self.options.patience;
+        let Some(body) = body else { return request.await.map_err(|e| Fault::of(&e)) };
+        let answer = tokio::select! {
+            answer = request => answer.map_err(|e| Fault::of(&e)),
+            () = body.silence(patience) => {
+                Err(Fault::Lost(format!("the server took nothing and said nothing for {patience:?}")))
             }
         };
-        tokio::select! {
-            answer = request => answer.map_err(|e| Fault::of(&e)),
-            () = silence => {
-                Err(Fault::Lost(format!("the server took nothing and said nothing for {:?}", self.options.patience)))
-            }
+        if matches!(answer, Err(Fault::Lost(_))) {
+            sockets::limit_silence(patience);
         }
+        answer
     }
 
     /// A connection to where the bucket is, if that is elsewhere.

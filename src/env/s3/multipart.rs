@@ -2,7 +2,7 @@
 
 use super::S3;
 use super::abilities::Ways;
-use super::body::{Progress, stream};
+use super::body::Sending;
 use super::errors::Fault;
 use super::put::{ALGORITHM, agrees, is_small};
 use crate::env::store::{Body, Part, Stored};
@@ -52,7 +52,7 @@ impl S3 {
 
     async fn send_once(&self, key: &str, upload: &str, number: i32, body: &Body, ways: Ways) -> Result<Part, Fault> {
         let digests = self.digests(body, ways).await?;
-        let progress = Progress::new();
+        let sending = Sending::new(body, self.bandwidth.as_ref());
         let send = |client: Client| {
             client
                 .upload_part()
@@ -63,12 +63,12 @@ impl S3 {
                 .content_length(i64::try_from(body.len).unwrap_or(i64::MAX))
                 .set_checksum_crc64_nvme(digests.checksum.clone())
                 .set_content_md5(digests.md5.clone())
-                .body(stream(body, self.bandwidth.as_ref(), &progress))
+                .body(sending.stream())
                 .customize()
                 .config_override(self.limits(body.len, Duration::ZERO))
                 .send()
         };
-        let output = self.call(Some(&progress), send).await?;
+        let output = self.call(Some(&sending), send).await?;
         let etag = output.e_tag.ok_or_else(|| Fault::Garbled("it names no entity tag".to_owned()))?;
         let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
         Ok(Part { number, etag, checksum, crc: digests.crc })

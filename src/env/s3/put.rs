@@ -2,7 +2,7 @@
 
 use super::S3;
 use super::abilities::Ways;
-use super::body::{Progress, stream};
+use super::body::Sending;
 use super::digest::{self, Digests, Wanted};
 use super::errors::Fault;
 use crate::env::store::{Body, Stored};
@@ -114,7 +114,7 @@ impl S3 {
             Condition::Any => (None, None),
         };
         let digests = self.digests(body, ways).await?;
-        let progress = Progress::new();
+        let sending = Sending::new(body, self.bandwidth.as_ref());
         let send = |client: aws_sdk_s3::Client| {
             client
                 .put_object()
@@ -131,12 +131,12 @@ impl S3 {
                 .set_storage_class(self.storage_class(small))
                 .set_tagging(self.tagging())
                 .set_metadata(self.metadata(small))
-                .body(stream(body, self.bandwidth.as_ref(), &progress))
+                .body(sending.stream())
                 .customize()
                 .config_override(self.limits(body.len, Duration::ZERO))
                 .send()
         };
-        let output: PutObjectOutput = self.call(Some(&progress), send).await?;
+        let output: PutObjectOutput = self.call(Some(&sending), send).await?;
         // Every server gives one: something else has answered, and nothing may be stored.
         let etag = output.e_tag.ok_or_else(|| Fault::Garbled("it names no entity tag".to_owned()))?;
         let checksum = self.verified(&digests, output.checksum_crc64_nvme).await?;
