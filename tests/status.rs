@@ -5,6 +5,7 @@
 mod cli;
 
 use cli::{Running, Spool, clean, files_below, logjam, minutes_ago, run, until};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, Permissions};
@@ -209,6 +210,27 @@ fn what_fails_is_told_with_the_next_try_also_when_nothing_runs_and_forgotten_onc
         seen["oldest"].is_null() && trouble(seen).is_null() && seen["processes"][0]["running"] == true
     });
     assert_eq!(seen["streams"][0]["stored"]["files_24h"], 1);
+    running.signal(Signal::SIGTERM);
+    running.end().code_is(0);
+}
+
+#[test]
+fn an_archive_that_another_process_has_for_long_is_told_and_forgotten_once_it_is_stored() {
+    let spool = Spool::new();
+    let name = format!("app-{}-web-1.log.gz", minutes_ago(10));
+    spool.write(&format!("archive/{name}"), "x");
+    let file = fs::File::open(spool.archive(&name)).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e).unwrap();
+    let archive = spool.archive("").display().to_string();
+    let running = Running::start(logjam(["upload", archive.trim_end_matches('/'), &dest(&spool)]));
+    until_status(&spool, "it is told", |seen| {
+        let trouble = &seen["processes"][0]["troubles"][0];
+        trouble["stage"] == "upload" && trouble["error"].as_str().unwrap().contains("another process is storing it")
+    });
+    drop(lock);
+    until_status(&spool, "it is stored and forgotten", |seen| {
+        seen["oldest"].is_null() && seen["processes"][0]["troubles"][0].is_null()
+    });
     running.signal(Signal::SIGTERM);
     running.end().code_is(0);
 }

@@ -23,6 +23,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fr
 const PATIENCE: Duration = Duration::from_secs(15);
 /// While requests are denied: how soon the next archive gets its first try. The denial may concern one key only.
 const FIRST_TRY: Duration = Duration::from_millis(50);
+/// After how many tries in vain it is noted that another process has an archive, some 5 s later.
+const BUSY: u32 = 4;
 
 #[derive(Default)]
 struct Queue {
@@ -235,6 +237,9 @@ impl Uploader {
                 }
             }
             Err(e) if e.kind == Kind::Busy && !overdue => {
+                if tries >= BUSY {
+                    self.archive.env.trouble(Stage::Upload, &e, full_back_off(tries));
+                }
                 queue.waiting.insert(name.clone(), Turn { tries: tries + 1, due: now + back_off(tries) });
             }
             Err(e) => {
