@@ -13,6 +13,7 @@ mod server;
 
 use cli::{Spool, logjam, run, shell};
 use growing::{Host, LONG, far_from_the_turn, lines};
+use logjam::format::key::Dest;
 use nix::sys::signal::Signal;
 use server::{Fault, S3Server, Seen};
 use std::collections::BTreeMap;
@@ -268,6 +269,44 @@ fn what_can_not_be_read_is_named_and_the_rest_is_read() {
     }
     let (_, _, code) = far.read(&["grep", "two"], &["--prefix=app"]);
     assert_eq!(code, 2);
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_costs_no_line_of_what_is_stored() {
+    for far in [filled(Far::directory()), filled(Far::bucket())] {
+        let (cat, merged, ls) = (far.reads(&["cat"], &[]), far.reads(&["cat"], &["--merge"]), far.reads(&["ls"], &[]));
+        let key = &Dest::parse(&far.dest()).unwrap().checkpoint_key("nginx", "web-1", 0);
+        match &far.server {
+            Some(server) => server.put_object("logs", key, b"garbage"),
+            None => {
+                let path = far.spool.beside("far").join(key);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, b"garbage").unwrap();
+            }
+        }
+        for (command, whole) in [(["cat", "--merge"], &merged), (["cat", "--jobs=4"], &cat), (["ls", "--"], &ls)] {
+            let (out, said, code) = far.read(&command[..1], &command[1..]);
+            assert!(said.contains(key) && said.lines().count() == 1, "{said}");
+            assert_eq!((&out, code), (whole, 1), "{command:?}");
+        }
+        let (out, _, code) = far.read(&["grep", "two", "-c"], &[]);
+        assert_eq!((out.lines().count(), code), (NAMES.len(), 2), "{out}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_no_empty_archive() {
+    let far = Far::directory();
+    for (command, status) in [(&["cat"][..], 1), (&["ls"], 1), (&["grep", "x"], 2)] {
+        let (out, said, code) = far.read(command, &[]);
+        assert_eq!((out.as_str(), code), ("", status), "{said}");
+        assert!(said.contains("there is no such directory"), "{said}");
+    }
+    let page = far.spool.beside("page").display().to_string();
+    assert_eq!(far.read(&["report"], &[&format!("--html={page}")]).2, 1);
+    // Where DIR has lines that are not archived yet, that is so.
+    far.spool.write("syslog-20261122T0500Z-web-1.log", "a line\n");
+    assert_eq!(far.read(&["cat"], &[&far.spool.arg()]).0, "a line\n");
 }
 
 #[test]

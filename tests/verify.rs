@@ -346,6 +346,21 @@ fn what_is_not_to_be_said_is_not_forgotten_by_the_known_heads() {
 }
 
 #[test]
+fn a_gap_that_is_passed_over_does_not_keep_the_known_heads_from_growing() {
+    let made = Made::hours(&[-6, -5, -2], &[]);
+    let place = Place::bucket(&made.objects);
+    let heads = made.no_heads(&place);
+    let said = finds(place.verify(&[&heads.option()]), "GAP", &format!("GAP {} ", made.time(-4))).said;
+    assert!(said.contains("so newer heads are not noted"), "{said}");
+    assert!(!heads.path().exists());
+    clean(place.verify(&[&heads.option(), "--ignore=gap,extra"]));
+    let (key, manifest) = newest(&made);
+    place.remove(&key);
+    place.remove(&manifest.key);
+    finds(place.verify(&[&heads.option(), "--ignore=gap"]), "MISSING", &key);
+}
+
+#[test]
 fn a_file_of_heads_that_was_cut_or_is_none_is_refused() {
     let made = Made::get();
     let place = Place::bucket(&made.objects);

@@ -220,8 +220,8 @@ async fn read_all(manifests: &[&Manifest], verify: &Verify<'_>, state: &mut Stat
             None => state.find(Fault::Missing, Some(start), &key, "it was listed, and is gone now"),
             Some((bytes, faults)) => {
                 state.outcome.bytes += bytes;
-                for fault in faults {
-                    state.find(Fault::Altered, Some(start), &key, fault);
+                if !faults.is_empty() {
+                    state.find(Fault::Altered, Some(start), &key, faults.join("; "));
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::scan::{Entry, Scan, Want};
 use super::select::Selection;
 use super::unfinished;
 use crate::env::store::{Later, Store};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::format::name::LogName;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,6 +39,8 @@ pub struct Find<'a> {
     /// Hours of which a checkpoint has lines.
     unfinished: Vec<unfinished::Found>,
     checkpoints: bool,
+    /// What could not be looked at: it is told when all else is found.
+    failed: VecDeque<Error>,
 }
 
 /// A file in DIR, and the keys that it may be stored at.
@@ -80,6 +82,7 @@ impl<'a> Find<'a> {
             seen: HashSet::new(),
             unfinished: Vec::new(),
             checkpoints: checkpoints || selection.to.is_none_or(|to| to > now - RECENT),
+            failed: VecDeque::new(),
         }
     }
 
@@ -88,7 +91,22 @@ impl<'a> Find<'a> {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
             }
-            match (self.stage, self.scan.next().await?) {
+            if self.stage == Stage::Rest {
+                return self.failed.pop_front().map_or(Ok(None), Err);
+            }
+            let next = match self.scan.next().await {
+                Err(e) => {
+                    // What lies in DIR is left.
+                    self.failed.push_back(e);
+                    self.let_go();
+                    self.ready.extend(self.further.drain(..));
+                    self.stage = Stage::Rest;
+                    self.rest().await;
+                    continue;
+                }
+                Ok(next) => next,
+            };
+            match (self.stage, next) {
                 (Stage::Rest, _) => return Ok(None),
                 (_, Some(entry)) => self.found(entry),
                 (Stage::Objects, None) => {
@@ -96,7 +114,9 @@ impl<'a> Find<'a> {
                     self.ready.extend(self.further.drain(..));
                     self.stage = Stage::Meanwhile;
                     if self.checkpoints {
-                        self.unfinished = unfinished::all(&**self.store, self.dest, self.selection).await?;
+                        let (found, failed) = unfinished::all(&**self.store, self.dest, self.selection).await;
+                        self.unfinished = found;
+                        self.failed.extend(failed);
                         let again = Scan::new(&**self.store, self.dest, self.selection, Want::Objects);
                         self.scan = again.since(self.now - FRESH);
                     }
@@ -105,7 +125,7 @@ impl<'a> Find<'a> {
                     self.let_go();
                     self.ready.extend(self.further.drain(..));
                     self.stage = Stage::Rest;
-                    self.rest().await?;
+                    self.rest().await;
                 }
             }
         }
@@ -166,14 +186,19 @@ impl<'a> Find<'a> {
     }
 
     /// What is not archived yet.
-    async fn rest(&mut self) -> Result<()> {
+    async fn rest(&mut self) {
         let mut local: Vec<_> = std::mem::take(&mut self.local);
         for found in std::mem::take(&mut self.unfinished) {
             let key = &found.key;
             if self.seen.contains(key) || local.iter().any(|local| local.keys.contains(key)) {
                 continue;
             }
-            match self.store.look(key).await? {
+            let look = self.store.look(key).await.unwrap_or_else(|e| {
+                // Where it is not known whether it is stored, its lines are better there than not.
+                self.failed.push_back(e);
+                None
+            });
+            match look {
                 // Stored since the search passed by.
                 Some(object) if found.item.name.stamp() >= self.now - RECENT => {
                     let name = found.item.name.clone();
@@ -193,7 +218,6 @@ impl<'a> Find<'a> {
         };
         local.sort_by_cached_key(order);
         self.ready.extend(local.into_iter().map(|local| local.item));
-        Ok(())
     }
 }
 

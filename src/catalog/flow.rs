@@ -4,7 +4,7 @@ use super::item::Item;
 use super::lines::{self, Filters, Running};
 use super::merge;
 use crate::env::store::{Later, Store};
-use crate::error::Result;
+use crate::error::Error;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +13,9 @@ use tokio::sync::mpsc::Sender;
 /// Where items come from, one after the other.
 pub trait Items: Send {
     /// The next one; `None` at the end.
+    ///
+    /// # Errors
+    /// For what could not be looked at; what is asked for next is behind that.
     fn next(&mut self) -> Later<'_, Option<Item>>;
 }
 
@@ -57,28 +60,26 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Reads all items, in their order. What can't be read is passed over: an error for each.
-    ///
-    /// # Errors
-    /// If the items can't be found.
-    pub async fn in_order(&self, items: &mut dyn Items, out: &mut Out) -> Result<Vec<crate::error::Error>> {
+    /// Reads all items, in their order. What can't be read, or looked at, is passed over: an error for each.
+    pub async fn in_order(&self, items: &mut dyn Items, out: &mut Out) -> Vec<Error> {
         let (mut queue, mut failed) = (VecDeque::new(), Vec::new());
         // The first line is not to wait for what comes later.
         let (mut jobs, mut more) = (1, true);
         loop {
             while more && queue.len() < jobs {
-                match items.next().await? {
-                    Some(item) => queue.push_back(self.begin(&item)),
-                    None => more = false,
+                match items.next().await {
+                    Ok(Some(item)) => queue.push_back(self.begin(&item)),
+                    Ok(None) => more = false,
+                    Err(e) => failed.push(e),
                 }
             }
-            let Some(first): Option<&mut Running> = queue.front_mut() else { return Ok(failed) };
+            let Some(first): Option<&mut Running> = queue.front_mut() else { return failed };
             match first.blocks.recv().await {
                 Some(Ok(block)) => {
                     let fresh = std::mem::replace(&mut first.begun, true);
                     let begun = if fresh { Ok(()) } else { out.begin_line().await };
                     if begun.is_err() || out.say(block).await.is_err() {
-                        return Ok(failed);
+                        return failed;
                     }
                 }
                 Some(Err(e)) => failed.push(e),
@@ -88,14 +89,15 @@ impl Flow {
         }
     }
 
-    /// Reads all items, hour by hour, and in an hour by the time that each line tells.
-    ///
-    /// # Errors
-    /// If the items can't be found.
-    pub async fn by_time(&self, items: &mut dyn Items, out: &mut Out) -> Result<Vec<crate::error::Error>> {
+    /// The same hour by hour, and in an hour by the time that each line tells.
+    pub async fn by_time(&self, items: &mut dyn Items, out: &mut Out) -> Vec<Error> {
         let (mut all, mut failed) = (Vec::new(), Vec::new());
-        while let Some(item) = items.next().await? {
-            all.push(item);
+        loop {
+            match items.next().await {
+                Ok(Some(item)) => all.push(item),
+                Ok(None) => break,
+                Err(e) => failed.push(e),
+            }
         }
         all.sort_by_key(|item| merge::hour(&item.name));
         for group in all.chunk_by(|a, b| merge::hour(&a.name) == merge::hour(&b.name)) {
@@ -104,7 +106,7 @@ impl Flow {
                 break;
             }
         }
-        Ok(failed)
+        failed
     }
 
     fn begin(&self, item: &Item) -> Running {

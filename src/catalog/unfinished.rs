@@ -25,24 +25,34 @@ pub(super) struct Found {
     pub(super) item: Item,
 }
 
-/// All that are asked for. Those of another DEST in the same bucket have keys that this one does not give.
-pub(super) async fn all(store: &dyn Store, dest: &Dest, selection: &Selection) -> Result<Vec<Found>> {
+/// All that are asked for, and an error for each checkpoint that can't be read. Those of another DEST in the same bucket have keys
+/// that this one does not give.
+pub(super) async fn all(store: &dyn Store, dest: &Dest, selection: &Selection) -> (Vec<Found>, Vec<Error>) {
     let (begin, exact) = selection.prefix.begin();
     let prefix = format!("{CHECKPOINTS}{begin}{}", if exact { "/" } else { "" });
-    let (mut found, mut after) = (Vec::new(), None::<String>);
+    let (mut found, mut failed, mut after) = (Vec::new(), Vec::new(), None::<String>);
     loop {
-        let page = store.list(&prefix, after.as_deref()).await?;
+        let page = match store.list(&prefix, after.as_deref()).await {
+            Err(e) => {
+                failed.push(e);
+                return (found, failed);
+            }
+            Ok(page) => page,
+        };
         for listed in &page.keys {
             // All that is in it came before it was written.
             let is_late = selection.from.is_none_or(|from| listed.modified > from);
             if is_late && dest.is_checkpoint(&listed.key, |prefix, suffix| selection.takes_stream(prefix, Some(suffix)))
             {
-                found.extend(read(store, dest, selection, &listed.key).await?);
+                match read(store, dest, selection, &listed.key).await {
+                    Ok(read) => found.extend(read),
+                    Err(e) => failed.push(e),
+                }
             }
         }
         after = page.keys.into_iter().next_back().map(|last| last.key).filter(|_| page.more);
         if after.is_none() {
-            return Ok(found);
+            return (found, failed);
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<Left> {
         open = open && reading::say(&line(item, args.json))?;
         Ok(open)
     }));
-    listed.map(|()| Left::default())
+    listed.map(Left)
 }
 
 fn line(item: &Item, json: bool) -> String {

@@ -4,10 +4,11 @@ use crate::archive::Codec;
 use crate::config;
 use crate::env::Env;
 use crate::env::directory::Directory;
+use crate::env::fs::EntryKind;
 use crate::env::keys;
 use crate::env::s3::{self, S3};
 use crate::env::store::Store;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::PRIVATE;
 use crate::format::sign::Signer;
@@ -183,6 +184,15 @@ impl S3Reach {
                 Ok(directory(env, root))
             }
             Place::S3(bucket) => Ok(Arc::new(S3::new(self.options(bucket)?))),
+        }
+    }
+
+    /// A directory that is not there holds nothing, but mostly somebody has mistyped it. A bucket tells that itself.
+    pub fn must_stand(env: &Env, dest: &Dest) -> Result<()> {
+        let Place::Directory(root) = &dest.place else { return Ok(()) };
+        match env.fs.stat(Path::new(root))?.is_some_and(|entry| entry.kind == EntryKind::Dir) {
+            true => Ok(()),
+            false => Err(Error::stop("list", root, Kind::NotFound, "there is no such directory")),
         }
     }
 

@@ -69,7 +69,10 @@ impl ReadArgs {
         let now = env.clock.now();
         let selection = self.select.selection(now)?;
         let local = match &self.dir {
-            None => Vec::new(),
+            None => {
+                options::S3Reach::must_stand(&env, &dest)?;
+                Vec::new()
+            }
             Some(dir) => {
                 crate::config::check_dir(&*env.fs, dir)?;
                 local::open(&*env.fs, &Layout::new(dir), &dest, &selection)?
@@ -80,16 +83,18 @@ impl ReadArgs {
 }
 
 impl Reading {
-    /// Finds what is asked for, one after the other, until `take` says no.
-    pub async fn each(self, mut take: impl FnMut(&Item) -> Result<bool>) -> Result<()> {
+    /// Finds what is asked for, one after the other, until `take` says no: what could not be looked at.
+    pub async fn each(self, mut take: impl FnMut(&Item) -> Result<bool>) -> Result<Vec<Error>> {
         use crate::catalog::flow::Items;
         let mut find = Find::new(&self.store, &self.dest, &self.selection, self.now, self.local, self.checkpoints);
-        while let Some(item) = find.next().await? {
-            if !take(&item)? {
-                break;
+        let mut failed = Vec::new();
+        loop {
+            match find.next().await {
+                Ok(Some(item)) if take(&item)? => {}
+                Ok(_) => return Ok(failed),
+                Err(e) => failed.push(e),
             }
         }
-        Ok(())
     }
 
     /// Reads it to standard output: what could not be read.
@@ -112,7 +117,7 @@ impl Reading {
                 writer.await.map_err(|e| Error::stop("write", "standard output", crate::error::Kind::Other, e));
             bar.end();
             written??;
-            read
+            Ok(read)
         })
     }
 }

@@ -46,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     public_key: Vec<PathBuf>,
     /// The last known heads of all chains: if FILE stands, they must be there still, and after a check without a finding the new
-    /// ones take its place. Keep it where whoever writes the archive can't
+    /// ones take its place (with --ignore, also if nothing but a GAP or something EXTRA was passed over). Keep it where whoever
+    /// writes the archive can't
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     heads: Option<PathBuf>,
     /// Only look whether the last period of every stream ended at most that long ago: for a monitoring system. Streams count that
@@ -81,10 +82,11 @@ pub fn run(args: &Args) -> Result<bool> {
     let keys = public_keys(&args.public_key)?;
     let known = args.heads.as_deref().map(|path| read_heads(&env, path, &args.dest)).transpose()?;
     let mut counts: BTreeMap<Fault, u64> = BTreeMap::new();
-    let (mut ignored, mut said) = (0_u64, Ok(true));
+    let (mut lost, mut said) = (false, Ok(true));
     let mut say = |finding: Finding| {
         if args.ignore.contains(&finding.kind) {
-            ignored += 1;
+            // What is gone would be forgotten with the heads that tell of it. A gap stays one, and what is extra as well.
+            lost = lost || !matches!(finding.kind, Fault::Gap | Fault::Extra);
             return;
         }
         *counts.entry(finding.kind).or_default() += 1;
@@ -109,11 +111,14 @@ pub fn run(args: &Args) -> Result<bool> {
         }
     })?;
     let clean = counts.is_empty();
-    // Nor when something was found that is not to be said: what is gone would be forgotten.
-    if let Some(path) = args.heads.as_deref().filter(|_| clean && ignored == 0)
+    if let Some(path) = args.heads.as_deref()
         && known.as_ref() != Some(&outcome.heads)
     {
-        replace_bytes(&*env.fs, &heads::write(&args.dest, &outcome.heads), path)?;
+        if clean && !lost {
+            replace_bytes(&*env.fs, &heads::write(&args.dest, &outcome.heads), path)?;
+        } else {
+            tracing::warn!("{}: something was found, so newer heads are not noted", path.display());
+        }
     }
     if said? {
         summary(args, &outcome, &counts)?;
