@@ -388,6 +388,26 @@ fn a_full_disk_is_shown_like_any_other() {
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(spool.dir()).status().unwrap();
     assert!(mount.success(), "mounting a tmpfs needs root");
     let _mounted = Mounted(spool.dir());
+    // One that works when the disk runs full, and says so: it has kept some room for that.
+    let (running, mut input) = pipe(&spool, &["--reserve=0", "--prefix=full"]);
+    input.write_all(b"fits\n").unwrap();
+    until_status(&spool, "it is at work", |seen| {
+        seen["processes"][0]["running"] == true && seen["streams"][0]["prefix"] == "full"
+    });
+    let mut ballast = fs::File::create(spool.path("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+    let line = [vec![b'x'; 8191], b"\n".to_vec()].concat();
+    input.write_all(&line).unwrap();
+    until_status(&spool, "it is told", |seen| seen["processes"][0]["troubles"][0]["stage"] == "intake");
+    run(status(&spool, &["--nagios"])).code_is(2).says("CRITICAL").says("No space left");
+    drop(ballast);
+    fs::remove_file(spool.path("ballast")).unwrap();
+    until_status(&spool, "it is over", |seen| seen["processes"][0]["troubles"][0].is_null());
+    drop(input);
+    running.end().code_is(0);
+    for name in cli::names(&spool.dir()).iter().filter(|name| name.starts_with("full-")) {
+        fs::remove_file(spool.path(name)).unwrap();
+    }
     spool.write(&format!("app-{}-web-1.log", minutes_ago(10)), "open\n");
     // As much as goes in.
     let mut ballast = fs::File::create(spool.path("ballast")).unwrap();

@@ -253,6 +253,14 @@ impl File for Opened {
         (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
     }
 
+    fn allocate(&self, len: u64) -> Result<()> {
+        let keep = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match nix::fcntl::fallocate(&self.file, keep, 0, i64::try_from(len).unwrap_or(i64::MAX)) {
+            Err(nix::errno::Errno::EOPNOTSUPP) => Ok(()),
+            other => other.map_err(|e| self.failed("allocate", &e.into())),
+        }
+    }
+
     fn map(&self, words: usize) -> Result<Slate> {
         let len = words * size_of::<u64>();
         if self.len()? < len as u64 {

@@ -113,6 +113,10 @@ pub trait File: Send + Sync {
     fn is_linked(&self) -> Result<bool> {
         Ok(true)
     }
+    /// Has room on the disk for the first `len` bytes, which does not make it longer (fallocate(2)), where the system can do that.
+    fn allocate(&self, _len: u64) -> Result<()> {
+        Ok(())
+    }
     /// Makes the file `words` words of 8 bytes long, with room on the disk for all of them, and maps it.
     fn map(&self, words: usize) -> Result<Slate>;
     /// The descriptor, where there is one, to be handed to another process.

@@ -18,6 +18,8 @@ const SLOTS: u32 = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How soon it is tried again where that failed.
 const RETRY: Duration = Duration::from_secs(10);
+/// The room on the disk that is kept for the next write, in bytes.
+const ROOM: u64 = 4096;
 /// How long the end of a process waits for the last one.
 const LAST: Duration = Duration::from_millis(200);
 
@@ -81,7 +83,7 @@ impl Writer {
                 self.state.confined = news.confined.take();
                 self.state.troubles = std::mem::take(&mut news.troubles);
                 self.state.ended = news.leaving.then(|| self.env.clock.now().trunc_subsecs(0));
-                write(&*self.env.fs, &life, &self.state.bytes())
+                write(&*self.env.fs, &life, &self.state.bytes(), !news.leaving)
             });
             if news.leaving {
                 return;
@@ -149,13 +151,26 @@ impl Writer {
     }
 }
 
-fn write(fs: &dyn Fs, life: &Path, data: &[u8]) -> Result<()> {
+/// Writes it down. `goes_on`: has room ready for the next time, which may be when the disk is full.
+fn write(fs: &dyn Fs, life: &Path, data: &[u8], goes_on: bool) -> Result<()> {
     let draft = Layout::state_draft(life);
-    fs.remove(&draft)?;
-    let file = fs.create(&draft)?;
+    let file = match fs.open(&draft) {
+        Ok(file) if file.is_empty()? => file,
+        Err(e) if e.kind == Kind::NotFound => fs.create(&draft)?,
+        _ => {
+            fs.remove(&draft)?;
+            fs.create(&draft)?
+        }
+    };
     append_all(&*file, data).and_then(|()| fs.rename(&draft, &Layout::state(life))).inspect_err(|_| {
         let _ = fs.remove(&draft);
-    })
+    })?;
+    if goes_on {
+        let room = (2 * data.len() as u64).max(ROOM);
+        // Without it, a full disk is told when it is full no more.
+        let _ = fs.create(&draft).and_then(|file| file.allocate(room));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
