@@ -117,6 +117,19 @@ fn in_a_setgid_directory_everything_belongs_to_its_group_without_being_asked_for
 }
 
 #[test]
+fn in_a_setgid_directory_of_a_foreign_group_everything_has_the_users_and_that_is_said() {
+    let spool = Spool::new();
+    chown(spool.dir(), Some(NOBODY), Some(GID)).unwrap();
+    fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o2750)).unwrap();
+    fs::set_permissions(spool.dir().parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!("echo line | setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups \"$@\"");
+    let said = run(shell(&line, ["pipe", &spool.arg(), "--once"])).code_is(0).said;
+    assert!(said.contains("belongs to group adm and is setgid, but files can't be given to that"), "{said}");
+    let archive = files_below(&spool.path("archive")).into_iter().find(|name| name.ends_with(".gz")).unwrap();
+    assert_eq!(fs::metadata(spool.path("archive").join(archive)).unwrap().gid(), NOBODY);
+}
+
+#[test]
 fn a_worker_that_takes_over_gives_files_the_same_modes_and_group() {
     let spool = Spool::new();
     let (pipe, mut guard) = start(&spool, &["--group=adm", "--file-mode=0660", "--dir-mode=2770"]);

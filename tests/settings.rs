@@ -208,4 +208,6 @@ fn a_password_in_an_address_is_refused_since_everybody_could_read_it() {
     let said =
         run(site.with(text, "check", &["--root=/nonexistent"])).code_is(1).says("FAIL dest: --endpoint-url: ").said;
     assert!(!said.contains("secret"), "{said}");
+    let shown = site.show(text, &[]).code_is(0).says("endpoint-url = \"https://***@s3.example.com\"").said;
+    assert!(!shown.contains("secret"), "{shown}");
 }

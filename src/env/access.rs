@@ -114,7 +114,10 @@ fn name_of(group: u32) -> String {
 fn try_group(dir: &Path, group: u32) -> std::io::Result<()> {
     let unnamed = OpenOptions::new().write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir);
     match unnamed {
-        Ok(file) => fchown(&file, None, Some(group)),
+        // In a setgid directory it has that group already, and may keep it. What is made elsewhere has the user's.
+        Ok(file) => {
+            fchown(&file, None, Some(nix::unistd::getegid().as_raw())).and_then(|()| fchown(&file, None, Some(group)))
+        }
         // Whether anything can be made there is another question.
         Err(_) => Ok(()),
     }
