@@ -14,10 +14,11 @@ mod server;
 use cli::{Spool, logjam, run, shell};
 use growing::{Host, LONG, far_from_the_turn, lines};
 use logjam::format::key::Dest;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 use server::{Fault, S3Server, Seen};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -559,7 +560,13 @@ fn a_signal_ends_it() {
     let server = far.server.as_ref().unwrap();
     server.set_fault(|seen: &Seen| if seen.key.ends_with(".gz") { Fault::Stall } else { Fault::None });
     let mut command = far.command(["cat", &far.dest()]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // Whoever starts the tests in the background has it ignored, and so would whoever they start.
+    let heed = || {
+        // SAFETY: SIG_DFL is no handler.
+        unsafe { nix::sys::signal::signal(Signal::SIGINT, SigHandler::SigDfl) }.map(|_| ()).map_err(Into::into)
+    };
+    // SAFETY: signal(2) may be called between fork and exec.
+    let mut child = unsafe { command.pre_exec(heed) }.stdout(Stdio::piped()).spawn().unwrap();
     assert!(server.wait_until(LONG, |seen| seen.iter().any(|seen| seen.key.ends_with(".gz"))));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
     let mut out = String::new();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Write the lines of some time and streams to standard output
 ///
 /// In the order of the archive's keys: with the usual templates stream prefix by stream prefix, in each hour by hour and host by
-/// host. What can't be read is passed over and named at the end; then the exit status is 1.
+/// host; of several files of one host and hour the one with the plain name first, as they came. What can't be read is passed over and named at the end; then the exit status is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Put the lines of all streams in the order of the times that they tell, hour by hour of their arrival. A line that tells

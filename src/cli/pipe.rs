@@ -92,7 +92,8 @@ pub struct Options {
     #[arg(long)]
     no_guard: bool,
     /// What a start that cannot succeed does: `exit` with a message, or `hold`: say it, and wait without reading, so that
-    /// the writer keeps its lines, until the start succeeds or the writer leaves
+    /// the writer keeps its lines, until the start succeeds, or until the writer has left and nothing of it is in the pipe: what is
+    /// there is left to nobody, so signals end it neither
     #[arg(long, value_enum, default_value = "exit")]
     on_error: OnError,
     /// At the end of the input: end the open file too, archive everything, and exit 0 only when everything is stored; hours of

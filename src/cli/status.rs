@@ -47,7 +47,8 @@ pub struct Args {
         conflicts_with = "nagios"
     )]
     watch: Option<Duration>,
-    /// Be a monitoring plugin: one line with performance data, exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    /// Be a monitoring plugin: one line with performance data, exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. It looks at
+    /// lines: that no logjam runs is seen once one of them is late
     #[arg(long, conflicts_with = "json")]
     nagios: bool,
     /// It is a warning if the oldest line that is not archived is as old as that [default: 15m more than the stream's period, so

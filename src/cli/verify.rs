@@ -28,8 +28,8 @@ use std::time::Duration;
 /// a manifest, a key that does not follow DEST's template, a manifest in no chain. UNSIGNED: with --public-key, a manifest without
 /// the signature of such a key. LATE: with --max-age, a stream that has not come.
 ///
-/// Nothing in an archive tells that its newest manifests were removed, or that all of a chain was made anew with a stolen key:
-/// for that the last known heads are needed (--heads).
+/// Nothing in an archive tells that its newest manifests were removed or, unless they are signed, changed; nor that all of a chain
+/// was made anew with a stolen key: for that the last known heads are needed (--heads).
 ///
 /// Exit status: 0 nothing was found; 1 something was found, or the check could not be finished, which is said; 2 wrong usage.
 #[derive(clap::Args)]
