@@ -121,6 +121,27 @@ fn signals_reach_the_worker_and_its_exit_status_is_the_guards() {
 }
 
 #[test]
+fn a_worker_that_dies_before_it_could_end_the_file_leaves_that_to_the_next_one() {
+    let place = Place::new();
+    let mut omprog = plain(&place, &[]);
+    let worker = omprog.wait_for_worker();
+    assert!(omprog.write(b"line\n"));
+    until("the line is kept", || place.open_text() == b"line\n");
+    kill(worker, Signal::SIGSTOP).unwrap();
+    kill(omprog.guard(), Signal::SIGUSR1).unwrap();
+    // The guard has handed it on.
+    until("the worker is told", || {
+        let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).unwrap();
+        u64::from_str_radix(pending, 16).unwrap() & (1 << (Signal::SIGUSR1 as u64 - 1)) != 0
+    });
+    kill(worker, Signal::SIGKILL).unwrap();
+    until("the object", || place.stored_now().len() == 1);
+    assert_eq!(omprog.end(), Some(0));
+    assert_eq!(place.stored_text(), b"line\n");
+}
+
+#[test]
 fn a_worker_that_cannot_live_does_not_keep_the_machine_busy() {
     let place = Place::new();
     let mut omprog = plain(&place, &[]);

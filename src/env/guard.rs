@@ -35,6 +35,8 @@ const AT_ONCE: u32 = 10;
 const MANY: u32 = 100;
 const SOON: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_secs(1);
+/// How long a worker that lives has to end the open file.
+const HEARD: Duration = Duration::from_secs(1);
 /// Exit status of a Rust program whose main thread panicked.
 const PANICKED: i32 = 101;
 /// How many descriptors a worker leaves for the next one.
@@ -82,7 +84,7 @@ pub fn stand_by(args: &[OsString], unwanted: bool) {
     }
     let socket = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).ok();
     let mut held = Held { tokens: Tokens::new(), socket, died: None };
-    let mut guard = Guard { signals, leaving: None, quick: 0 };
+    let mut guard = Guard { signals, leaving: None, ending: None, quick: 0 };
     let me = getpid();
     loop {
         let born = Instant::now();
@@ -138,6 +140,8 @@ struct Guard {
     signals: SignalFd,
     /// The signal to leave, once one came: every further worker is told, too.
     leaving: Option<Signal>,
+    /// When it was last asked to end the open file. A worker that dies right after that may not have come to it.
+    ending: Option<Instant>,
     /// Quick deaths in a row.
     quick: u32,
 }
@@ -149,16 +153,23 @@ impl Guard {
         if let Some(signal) = self.leaving {
             let _ = kill(worker, signal);
         }
+        if self.ending.is_some() {
+            let _ = kill(worker, Signal::SIGUSR1);
+        }
         loop {
             match self.next(PollTimeout::NONE) {
                 None => {}
-                Some(Signal::SIGCHLD) => match waitpid(worker, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::Exited(_, PANICKED)) => return format!("worker {worker} panicked"),
-                    // SAFETY: ends this process at once; it has nothing to clean up.
-                    Ok(WaitStatus::Exited(_, status)) => unsafe { libc::_exit(status) },
-                    Ok(WaitStatus::Signaled(_, signal, _)) => return format!("worker {worker} was ended by {signal}"),
-                    _ => {}
-                },
+                Some(Signal::SIGCHLD) => {
+                    let died = match waitpid(worker, Some(WaitPidFlag::WNOHANG)) {
+                        Ok(WaitStatus::Exited(_, PANICKED)) => format!("worker {worker} panicked"),
+                        // SAFETY: ends this process at once; it has nothing to clean up.
+                        Ok(WaitStatus::Exited(_, status)) => unsafe { libc::_exit(status) },
+                        Ok(WaitStatus::Signaled(_, signal, _)) => format!("worker {worker} was ended by {signal}"),
+                        _ => continue,
+                    };
+                    self.ending.take_if(|asked| asked.elapsed() > HEARD);
+                    return died;
+                }
                 Some(signal) => {
                     self.note(signal);
                     let _ = kill(worker, signal);
@@ -187,8 +198,10 @@ impl Guard {
     }
 
     fn note(&mut self, signal: Signal) {
-        if matches!(signal, Signal::SIGTERM | Signal::SIGINT) {
-            self.leaving = Some(signal);
+        match signal {
+            Signal::SIGTERM | Signal::SIGINT => self.leaving = Some(signal),
+            Signal::SIGUSR1 => self.ending = Some(Instant::now()),
+            _ => {}
         }
     }
 
