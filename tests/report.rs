@@ -344,6 +344,7 @@ fn the_page_of_a_bucket_goes_to_standard_output_and_holds_what_was_selected() {
 fn a_page_that_can_not_be_written_is_said_and_the_old_one_stays() {
     let root = tempfile::tempdir().unwrap();
     let dest = format!("file://{}/{TEMPLATE}", root.path().join("none").display());
+    std::fs::create_dir(root.path().join("none")).unwrap();
     let html = format!("--html={}", root.path().join("absent/report.html").display());
     run(report(&[&dest, &html])).code_is(1).says("absent");
     run(report(&[&dest])).code_is(2).says("--html");
