@@ -238,6 +238,18 @@ fn a_file_system_in_memory_is_told() {
 }
 
 #[test]
+fn a_full_disk_is_told_with_its_mend() {
+    let spool = Spool::new();
+    let line = format!(
+        "exec unshare -m sh -c 'mount -t tmpfs -o mode=0750,size=64k none {dir}; cat /dev/zero >{dir}/ballast 2>&-; exec \"$@\"' sh \"$@\"",
+        dir = spool.arg()
+    );
+    let said = run(shell(&line, ["check", &spool.arg(), NOWHERE])).code_is(1).said;
+    let line = said.lines().find(|line| line.starts_with("FAIL write: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("No space left on device") && line.ends_with("; free some space"), "{line}");
+}
+
+#[test]
 fn wrong_settings_are_told_one_by_one_without_stopping() {
     let site = Site::new();
     let check = |options: &[&str]| {

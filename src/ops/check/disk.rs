@@ -4,7 +4,7 @@ use super::Line;
 use crate::config;
 use crate::env::fs::{EntryKind, File, Fs, append_all};
 use crate::env::{Env, host};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::layout::Layout;
 use bytesize::ByteSize;
 use std::path::Path;
@@ -32,7 +32,10 @@ pub fn look(env: &Env, dir: &Path, reserve: Option<u64>, lines: &mut Vec<Line>) 
         Ok(seen) => lines.extend(seen),
         Err(e) => {
             let (uid, name) = host::user();
-            let mend = format!("give it to the user that will run this, here {}", name.unwrap_or(uid.to_string()));
+            let mend = match e.kind {
+                Kind::Full => "free some space".to_owned(),
+                _ => format!("give it to the user that will run this, here {}", name.unwrap_or(uid.to_string())),
+            };
             lines.push(Line { mend: e.mend.clone().or(Some(mend)), ..Line::failed("write", &e) });
         }
     }
