@@ -26,7 +26,8 @@ use std::time::Duration;
 /// MISSING: an object that a manifest tells of, or a manifest that a later one names, is not there. ALTERED: it is not what it
 /// was, or not where it belongs. GAP: no manifest for a time, between two that have one: nobody watched. EXTRA: an object without
 /// a manifest, a key that does not follow DEST's template, a manifest in no chain. UNSIGNED: with --public-key, a manifest without
-/// the signature of such a key. LATE: with --max-age, a stream that has not come.
+/// the signature of such a key. LATE: with --max-age, a stream that has not come. With --from, where periods are shorter than an
+/// hour, those of the hour before are looked at as well.
 ///
 /// Nothing in an archive tells that its newest manifests were removed or, unless they are signed, changed; nor that all of a chain
 /// was made anew with a stolen key: for that the last known heads are needed (--heads).
