@@ -87,7 +87,7 @@ impl Shown {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("report.html");
         let dest = format!("s3://logs/{TEMPLATE}");
-        std::fs::write(&file, page(archive, &dest, time("2026-12-01T09:00:00Z"), None)).unwrap();
+        std::fs::write(&file, page(archive, &dest, time("2026-12-01T09:00:00Z"), (None, None))).unwrap();
         let browser = Browser::start();
         browser.open(&file);
         assert_eq!(browser.text("return document.documentElement.dataset.ready"), "yes", "{:?}", browser.console());

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<Left> {
     let archive = runtime()?.block_on(Archive::gather(&*store, scan, |keys| bar.set_position(keys)));
     bar.finish_and_clear();
     let archive = archive?;
-    let page = page(&archive, &args.dest, now, selection.from);
+    let page = page(&archive, &args.dest, now, (selection.from, selection.to));
     if args.html == Path::new("-") {
         return say(page.trim_end()).map(|_| Left(Vec::new()));
     }

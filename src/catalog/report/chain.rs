@@ -58,8 +58,9 @@ impl Chain {
         });
     }
 
-    /// What is to be said. What lies before `from` was not looked at.
-    pub fn state(&self, from: Option<DateTime<Utc>>) -> State {
+    /// What is to be said. What lies before `from` was not looked at, nor what lies at `to` or behind it: hours that wait together are
+    /// stored two at a time, and follow each other in the chain as they come.
+    pub fn state(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> State {
         let numbers: HashMap<u64, u64> = self.links.iter().map(|link| (link.own, link.number)).collect();
         let mut state = State { manifests: self.links.len() as u64, signed: self.signed, ..State::default() };
         state.from = self.links.iter().map(|link| link.number).min().unwrap_or(0);
@@ -73,6 +74,7 @@ impl Chain {
             match numbers.get(&previous) {
                 Some(number) => state.broken += u64::from(number.checked_add(1) != Some(link.number)),
                 None if from.is_some() && start < from => {}
+                None if to.is_some() && start >= to => {}
                 None => _ = gone.insert(previous),
             }
             // A rescue may stand beside what the host has stored meanwhile.
@@ -94,6 +96,10 @@ mod tests {
 
     /// Links of own digest, number, and the digest before.
     fn state(links: &[(u64, u64, u64, bool)], from: Option<&str>) -> State {
+        between(links, from, None)
+    }
+
+    fn between(links: &[(u64, u64, u64, bool)], from: Option<&str>, to: Option<&str>) -> State {
         let start: DateTime<Utc> = "2026-11-22T15:00:00Z".parse().unwrap();
         let link = |(own, number, previous, rescued): &(u64, u64, u64, bool)| Link {
             number: *number,
@@ -102,7 +108,7 @@ mod tests {
             rescued: *rescued,
         };
         let chain = Chain { links: links.iter().map(link).collect(), signed: 0 };
-        chain.state(from.map(|text| text.parse().unwrap()))
+        chain.state(from.map(|text| text.parse().unwrap()), to.map(|text| text.parse().unwrap()))
     }
 
     #[test]
@@ -120,6 +126,8 @@ mod tests {
         assert_eq!(state(&links, None).gaps, 1);
         assert_eq!(state(&links[1..], Some("2026-11-22T15:00:00Z")).gaps, 1);
         assert_eq!(state(&links[1..], Some("2026-11-22T16:00:00Z")).gaps, 0);
+        assert_eq!(between(&links[1..], None, Some("2026-11-22T16:00:00Z")).gaps, 1);
+        assert_eq!(between(&links[1..], None, Some("2026-11-22T15:00:00Z")).gaps, 0);
     }
 
     #[test]

@@ -96,7 +96,7 @@ mod tests {
         archive.manifest(&Manifest { host: "\",\"signature\":\"".into(), ..manifest.clone() }.bytes());
         archive.manifest(&Signer::generate().unwrap().sign_line(&manifest.bytes()));
         archive.manifest(b"{}");
-        let state = archive.streams[&("p".to_owned(), None)].chain.state(None);
+        let state = archive.streams[&("p".to_owned(), None)].chain.state(None, None);
         assert_eq!((state.manifests, state.signed, archive.unread), (2, 1, 1));
     }
 }

@@ -66,8 +66,11 @@ struct Row<'a> {
     chain: State,
 }
 
-/// The whole page. `dest` is shown; `made` is when it was looked at; what lies before `from` was not.
-pub fn page(archive: &Archive, dest: &str, made: DateTime<Utc>, from: Option<DateTime<Utc>>) -> String {
+/// From when on, and up to when, an archive was looked at.
+pub type Looked = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// The whole page. `dest` is shown; `made` is when it was looked at, from one time to the other.
+pub fn page(archive: &Archive, dest: &str, made: DateTime<Utc>, looked: Looked) -> String {
     let lives = || archive.streams.values().filter_map(Stream::life);
     let first = lives().map(|(first, _)| first).min().unwrap_or_else(|| hour_of(made));
     let last = lives().map(|(_, last)| last).max().unwrap_or(first);
@@ -89,7 +92,7 @@ pub fn page(archive: &Archive, dest: &str, made: DateTime<Utc>, from: Option<Dat
         streams: archive
             .streams
             .iter()
-            .map(|((prefix, suffix), stream)| row(prefix, suffix.as_deref(), stream, from))
+            .map(|((prefix, suffix), stream)| row(prefix, suffix.as_deref(), stream, looked))
             .collect(),
     };
     // A failure is impossible: there are only texts and numbers.
@@ -97,7 +100,7 @@ pub fn page(archive: &Archive, dest: &str, made: DateTime<Utc>, from: Option<Dat
     fill(&data)
 }
 
-fn row<'a>(prefix: &'a str, suffix: Option<&'a str>, stream: &Stream, from: Option<DateTime<Utc>>) -> Row<'a> {
+fn row<'a>(prefix: &'a str, suffix: Option<&'a str>, stream: &Stream, looked: Looked) -> Row<'a> {
     let hours = stream.hours();
     Row {
         p: prefix,
@@ -114,7 +117,7 @@ fn row<'a>(prefix: &'a str, suffix: Option<&'a str>, stream: &Stream, from: Opti
         recovered: stream.recovered,
         cut: stream.cut,
         resent: stream.resent,
-        chain: stream.chain.state(from),
+        chain: stream.chain.state(looked.0, looked.1),
     }
 }
 
@@ -173,7 +176,7 @@ mod tests {
         let stream = archive.streams.entry((nasty.to_owned(), Some(nasty.to_owned()))).or_default();
         stream.object("2026-11-22T15:00:00Z".parse().unwrap(), 10);
         let made = "2026-11-28T09:00:00Z".parse().unwrap();
-        let page = page(&archive, nasty, made, None);
+        let page = page(&archive, nasty, made, (None, None));
         assert_eq!(page.matches("</script>").count(), 2, "the data and the program");
         let json = between(&page, "id=\"data\">", "</script>");
         let data: serde_json::Value = serde_json::from_str(json).unwrap();
