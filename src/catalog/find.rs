@@ -94,39 +94,30 @@ impl<'a> Find<'a> {
             if self.stage == Stage::Rest {
                 return self.failed.pop_front().map_or(Ok(None), Err);
             }
-            let next = match self.scan.next().await {
-                Err(e) => {
-                    // What lies in DIR is left.
-                    self.failed.push_back(e);
-                    self.let_go();
-                    self.ready.extend(self.further.drain(..));
-                    self.stage = Stage::Rest;
-                    self.rest().await;
-                    continue;
-                }
-                Ok(next) => next,
-            };
-            match (self.stage, next) {
-                (Stage::Rest, _) => return Ok(None),
-                (_, Some(entry)) => self.found(entry),
-                (Stage::Objects, None) => {
-                    self.let_go();
-                    self.ready.extend(self.further.drain(..));
-                    self.stage = Stage::Meanwhile;
-                    if self.checkpoints {
-                        let (found, failed) = unfinished::all(&**self.store, self.dest, self.selection).await;
-                        self.unfinished = found;
-                        self.failed.extend(failed);
-                        let again = Scan::new(&**self.store, self.dest, self.selection, Want::Objects);
-                        self.scan = again.since(self.now - FRESH);
-                    }
-                }
-                (Stage::Meanwhile, None) => {
-                    self.let_go();
-                    self.ready.extend(self.further.drain(..));
-                    self.stage = Stage::Rest;
-                    self.rest().await;
-                }
+            let next = self.scan.next().await.unwrap_or_else(|e| {
+                // What lies in DIR is left.
+                self.failed.push_back(e);
+                self.stage = Stage::Meanwhile;
+                None
+            });
+            if let Some(entry) = next {
+                self.found(entry);
+                continue;
+            }
+            self.let_go();
+            self.ready.extend(self.further.drain(..));
+            if self.stage == Stage::Meanwhile {
+                self.stage = Stage::Rest;
+                self.rest().await;
+                continue;
+            }
+            self.stage = Stage::Meanwhile;
+            if self.checkpoints {
+                let (found, failed) = unfinished::all(&**self.store, self.dest, self.selection).await;
+                self.unfinished = found;
+                self.failed.extend(failed);
+                let again = Scan::new(&**self.store, self.dest, self.selection, Want::Objects);
+                self.scan = again.since(self.now - FRESH);
             }
         }
     }

@@ -187,15 +187,6 @@ impl S3Reach {
         }
     }
 
-    /// A directory that is not there holds nothing, but mostly somebody has mistyped it. A bucket tells that itself.
-    pub fn must_stand(env: &Env, dest: &Dest) -> Result<()> {
-        let Place::Directory(root) = &dest.place else { return Ok(()) };
-        match env.fs.stat(Path::new(root))?.is_some_and(|entry| entry.kind == EntryKind::Dir) {
-            true => Ok(()),
-            false => Err(Error::stop("list", root, Kind::NotFound, "there is no such directory")),
-        }
-    }
-
     fn options(&self, bucket: &str) -> Result<s3::Options> {
         if let Some(url) = &self.endpoint_url {
             check_address(url)?;
@@ -216,6 +207,15 @@ impl S3Reach {
             ("--profile", self.profile.is_some()),
             ("--path-style", self.path_style),
         ]
+    }
+}
+
+/// A directory that is not there holds nothing, but mostly somebody has mistyped it. A bucket tells that itself.
+pub fn must_stand(env: &Env, dest: &Dest) -> Result<()> {
+    let Place::Directory(root) = &dest.place else { return Ok(()) };
+    match env.fs.stat(Path::new(root))?.is_some_and(|entry| entry.kind == EntryKind::Dir) {
+        true => Ok(()),
+        false => Err(Error::stop("list", root, Kind::NotFound, "there is no such directory")),
     }
 }
 

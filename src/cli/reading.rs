@@ -70,7 +70,7 @@ impl ReadArgs {
         let selection = self.select.selection(now)?;
         let local = match &self.dir {
             None => {
-                options::S3Reach::must_stand(&env, &dest)?;
+                options::must_stand(&env, &dest)?;
                 Vec::new()
             }
             Some(dir) => {

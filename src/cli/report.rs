@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<Left> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
     let store = args.s3.store(&env, &dest)?;
-    options::S3Reach::must_stand(&env, &dest)?;
+    options::must_stand(&env, &dest)?;
     let now = env.clock.now();
     let selection = args.select.selection(now)?;
     let scan = Scan::new(&*store, &dest, &selection, Want::All);
