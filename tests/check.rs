@@ -1,15 +1,8 @@
 //! What `logjam check` promises: every precondition is tried, and what is missing is named with the mend.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{Ended, Spool, files_below, logjam, names, run, shell};
-use server::{Fault, S3Server, Seen};
+use crate::cli::{Ended, Spool, files_below, logjam, names, run, shell};
+use crate::server::{Fault, S3Server, Seen};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -1,15 +1,8 @@
 //! A good child of rsyslogd: quiet while all is well, and no source of the lines that it archives.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
-#[path = "support/omprog_cases.rs"]
-mod cases;
-#[path = "support/daemons.rs"]
-mod daemons;
-#[path = "support/far.rs"]
-mod far;
-
-use cases::{assert_left_by_itself, recommended};
-use daemons::*;
+use crate::cases::{self, assert_left_by_itself, recommended};
+use crate::daemons::*;
 use nix::sys::signal::Signal;
 use std::fs;
 

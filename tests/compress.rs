@@ -1,10 +1,9 @@
 //! What `logjam compress` promises, with the binary as a child: the seed's `logjam-compress`, and what it does better.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{MIB, Running, Spool, clean, inode, logjam, minutes_ago, mode, names, noise, run, shell, within};
+use crate::cli::{
+    self, MIB, Running, Spool, clean, inode, logjam, minutes_ago, mode, names, noise, run, shell, within,
+};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;

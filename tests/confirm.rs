@@ -1,13 +1,8 @@
 //! `logjam pipe --confirm-messages`: what is confirmed is kept, once, whoever is killed.
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/omprog.rs"]
-mod omprog;
-
+use crate::omprog::*;
 use nix::sys::signal::{Signal, kill};
-use omprog::*;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -3,22 +3,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-#[path = "support/sts.rs"]
-mod sts;
-
-use cli::{LOGJAM, Running, Spool};
+use crate::cli::{self, LOGJAM, Running, Spool};
+use crate::server::{self, ACCESS_KEY, Fault, S3Server, SECRET_KEY};
+use crate::sts::{self, Endpoint, TOKEN};
 use nix::sys::signal::Signal;
-use server::{ACCESS_KEY, Fault, S3Server, SECRET_KEY};
 use std::io::{PipeWriter, Write};
 use std::path::PathBuf;
 use std::process::Command;
-use sts::{Endpoint, TOKEN};
 
 const DEST: &str = "s3://logs/{prefix}/{year}{month}{day}/{filename}";
 /// What must never be said.

@@ -4,16 +4,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{Spool, clean, logjam, run};
+use crate::cli::{Spool, clean, logjam, run};
+use crate::far;
+use crate::server::S3Server;
 use logjam::format::manifest::Manifest;
-use server::S3Server;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,10 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // Tests look at the real clock and disk.
 
-#[path = "support/cut.rs"]
-mod cut;
-
-use cut::{Machine, Mistake, Power, Survivor};
+use crate::cut::{Machine, Mistake, Power, Survivor};
 use logjam::env::checksum;
 use logjam::env::directory::Directory;
 use logjam::env::disk::Disk;

@@ -4,17 +4,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{MIB, within};
-use growing::{DEST, Host, LONG, Reference, end_hour, ends, far_from_the_turn, lines, setting};
+use crate::alone::alone;
+use crate::cli::{self, MIB, within};
+use crate::growing::{DEST, Host, LONG, Reference, end_hour, ends, far_from_the_turn, lines, setting};
+use crate::server::{self, Fault, Seen};
 use logjam::archive::ahead::Sender;
 use logjam::archive::uploader::Uploader;
 use logjam::archive::{Archive, Codec, Sources};
@@ -24,9 +17,9 @@ use logjam::env::store::in_memory;
 use logjam::format::key::Dest;
 use logjam::format::layout::Layout;
 use logjam::format::name::LogName;
-use server::{Fault, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -162,14 +155,6 @@ fn cell(call: Call, fault: Fault, times: usize) -> String {
     host.server.requests().len().to_string()
 }
 
-/// What the library reads of the environment.
-fn environment() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: every test comes here first, and none reads the environment before.
-    let set = |(name, value): (&str, String)| unsafe { std::env::set_var(name, value) };
-    ONCE.call_once(|| server::environment().into_iter().for_each(set));
-}
-
 /// The same with a server that falls silent, and an uploader of less patience than the program's.
 fn stalled_cell(call: Call, fault: Fault) -> String {
     let server = server::S3Server::start();
@@ -248,9 +233,15 @@ fn print(title: &str, rows: &[String], results: &BTreeMap<Cell, String>) {
     }
 }
 
+/// In a process of its own, for the environment that the library reads where a cell has its uploader.
 #[test]
 fn whatever_a_server_answers_to_whatever_call_the_hour_ends_as_one_object_and_one_manifest() {
-    environment();
+    let name = "faults::whatever_a_server_answers_to_whatever_call_the_hour_ends_as_one_object_and_one_manifest";
+    let environment = |test: &mut Command| _ = test.envs(server::environment());
+    alone(name, environment, matrix);
+}
+
+fn matrix() {
     far_from_the_turn(2 * LONG);
     // So that no cell waits for them.
     large();
@@ -293,7 +284,6 @@ fn whatever_a_server_answers_to_whatever_call_the_hour_ends_as_one_object_and_on
 
 #[test]
 fn a_storm_of_random_faults_ends_with_every_hour_stored_once() {
-    environment();
     far_from_the_turn(2 * LONG);
     let most = usize::try_from(setting("LOGJAM_STORM", 60)).unwrap();
     let host = Host::new();

@@ -3,19 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{MIB, Running, within};
-use growing::{Host, LONG, Reference, end_hour, ends, far_from_the_turn, lines, setting, uninterrupted};
+use crate::cli::{self, MIB, Running, within};
+use crate::growing::{Host, LONG, Reference, end_hour, ends, far_from_the_turn, lines, setting, uninterrupted};
+use crate::server::{self, Fault, Seen};
 use nix::sys::signal::Signal;
-use server::{Fault, Seen};
 use std::collections::BTreeMap;
 use std::io::{PipeWriter, Write};
 use std::sync::Arc;

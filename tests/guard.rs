@@ -1,13 +1,8 @@
 //! The guard of `logjam pipe`: it holds the pipe, and starts a worker again that was killed.
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/omprog.rs"]
-mod omprog;
-
+use crate::omprog::*;
 use nix::sys::signal::{Signal, kill};
-use omprog::*;
 use std::io::Write;
 use std::time::{Duration, Instant};
 

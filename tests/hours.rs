@@ -3,9 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
-#[path = "support/far.rs"]
-mod far;
-
+use crate::far;
 use chrono::{DateTime, TimeDelta, Utc};
 use logjam::archive::uploader::Uploader;
 use logjam::archive::{Archive, Codec, Sources};

@@ -2,14 +2,9 @@
 //! systemd as process 1 could run, checked by its own tool, with their command lines run by hand.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
-#[path = "support/omprog_cases.rs"]
-mod cases;
-#[path = "support/daemons.rs"]
-mod daemons;
-#[path = "support/far.rs"]
-mod far;
-
-use daemons::*;
+use crate::cases;
+use crate::cli;
+use crate::daemons::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -375,12 +370,11 @@ fn supervised(site: &Site, file: &str) -> PathBuf {
     fs::create_dir_all(site.path("spool/app")).expect("DIR");
     nix::unistd::mkfifo(&site.path("said"), nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("a FIFO");
     let run = format!("#!/bin/sh\nexec 2>&1\nexec cat <>{}\n", site.text("said"));
-    fs::write(service.join("run"), run).expect("the service");
+    fs::write(site.path("run"), run).expect("the service");
     let log = ours(site, file, &[("/var/log/logjam", &site.text("spool"))]);
-    fs::write(service.join("log/run"), log).expect("the log service");
-    for run in ["run", "log/run"] {
-        fs::set_permissions(service.join(run), fs::Permissions::from_mode(0o755)).expect("its mode");
-    }
+    fs::write(site.path("log-run"), log).expect("the log service");
+    cli::install(site.path("run"), service.join("run"));
+    cli::install(site.path("log-run"), service.join("log/run"));
     site.path("scan")
 }
 
@@ -499,11 +493,11 @@ fn a_program_and_its_logjam_in_one_unit_end_together_and_leave_every_line() {
     // A program that says something when it is asked to end.
     let app = site.text("app");
     fs::write(
-        &app,
+        site.path("app.sh"),
         "#!/bin/sh\ntrap 'echo asked >&2; echo last; exit 0' TERM\necho first\nsleep 1000 >/dev/null 2>&1 &\nwait\n",
     )
     .expect("a program");
-    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).expect("its mode");
+    cli::install(site.path("app.sh"), &app);
     let line = line.replace("/usr/bin/app", &app).replace("/var/log/logjam/app", &site.text("spool"));
     let mut command = Command::new("sh");
     command

@@ -2,10 +2,7 @@
 //! waits for either. And that the shipped alerts and the dashboard speak of what is exported.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{Running, Spool, logjam, minutes_ago, mode, run};
+use crate::cli::{self, Running, Spool, logjam, minutes_ago, mode, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};

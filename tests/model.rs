@@ -4,26 +4,11 @@
 //!
 //! `LOGJAM_MODEL_RUNS`: how many stories (a number), `LOGJAM_MODEL_SEED`: the first of them. A story that fails says its seed.
 
-#[path = "support/cut.rs"]
-mod cut;
-
-#[allow(dead_code, reason = "shared with the power-cut sweep")]
-#[path = "powercut/check.rs"]
-mod check;
-#[allow(dead_code, reason = "as above")]
-#[path = "powercut/life.rs"]
-mod life;
-#[allow(dead_code, reason = "as above")]
-#[path = "powercut/said.rs"]
-mod said;
-#[allow(dead_code, reason = "as above")]
-#[path = "powercut/talk.rs"]
-mod talk;
-
-use check::Leave;
-use cut::{Machine, Manual, MemFs, Mistake, Power, PowerIsCut, Survivor};
+use crate::cut::{Machine, Manual, MemFs, Mistake, Power, PowerIsCut, Survivor};
+use crate::powercut::check::{self, Leave};
+use crate::powercut::life::{BEGIN, DIR, Far, Ledger, Life, Setup};
+use crate::powercut::talk::{self, Daemon, Item, Reply, Talk};
 use fastrand::Rng;
-use life::{BEGIN, DIR, Far, Ledger, Life, Setup};
 use logjam::archive::Codec;
 use logjam::env::fs::File;
 use logjam::env::input::Input;
@@ -46,7 +31,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use talk::{Daemon, Item, Reply, Talk};
 
 /// Size of the buffer here.
 const BUFFER: usize = 256 << 10;

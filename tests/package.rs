@@ -3,10 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{LOGJAM, files_below, logjam, mode};
+use crate::cli::{self, LOGJAM, files_below, logjam, mode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

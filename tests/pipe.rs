@@ -2,9 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/far.rs"]
-mod far;
-
+use crate::cli;
+use crate::far;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -730,7 +729,7 @@ fn a_directory_that_may_not_be_written_is_named_with_the_user() {
     let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     mode(house.0.path(), 0o755);
     let copy = house.path("logjam");
-    std::fs::copy(LOGJAM, &copy).unwrap();
+    cli::install(LOGJAM, &copy);
     let mut command = Command::new(&copy);
     command.env_clear().arg("pipe").arg(house.path("spool")).arg(house.dest()).uid(65534).gid(65534);
     let (status, said) = refused(&mut command);

@@ -2,18 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{MIB, Running, Spool, noise, unpack, within};
+use crate::cli::{self, MIB, Running, Spool, noise, unpack, within};
+use crate::server::{self, Fault, Object, S3Server, Seen};
 use logjam::env::store::Part;
 use logjam::format::journal;
 use nix::sys::signal::Signal;
-use server::{Fault, Object, S3Server, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{PipeWriter, Write};
 use std::process::Command;

@@ -4,19 +4,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
 #[path = "support/rights.rs"]
 mod rights;
-#[path = "support/s3.rs"]
-mod server;
 
-use cli::{MIB, Running, Spool, clean, logjam, noise, run};
+use crate::cli::{self, MIB, Running, Spool, clean, logjam, noise, run};
+use crate::server::{self, S3Server};
 use rights::Rights;
 use serde_json::{Value, json};
-use server::S3Server;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;

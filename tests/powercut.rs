@@ -4,20 +4,13 @@
 //!
 //! `LOGJAM_SWEEP=full` makes both denser.
 
-#[path = "support/cut.rs"]
-mod cut;
-
-#[path = "powercut/check.rs"]
-mod check;
-#[path = "powercut/life.rs"]
-mod life;
-#[path = "powercut/said.rs"]
+pub mod check;
+pub mod life;
 mod said;
-#[path = "powercut/talk.rs"]
-mod talk;
+pub mod talk;
 
+use crate::cut::{Failure, Fault, Machine, Mistake, Power, Survivor};
 use check::Leave;
-use cut::{Failure, Fault, Machine, Mistake, Power, Survivor};
 use life::{BEGIN, DIR, FOREIGN, Far, Ledger, Script, Setup, live};
 use logjam::archive::Codec;
 use logjam::format::session::{COUNT, FILE, FROM, HASHES, READY, SEEN, STEP};

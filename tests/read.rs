@@ -2,20 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{Spool, logjam, run, shell};
-use growing::{Host, LONG, far_from_the_turn, lines};
+use crate::cli::{self, Spool, logjam, run, shell};
+use crate::growing::{self, Host, LONG, far_from_the_turn, lines};
+use crate::server::{Fault, S3Server, Seen};
 use logjam::format::key::Dest;
 use nix::sys::signal::{SigHandler, Signal};
-use server::{Fault, S3Server, Seen};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;

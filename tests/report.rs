@@ -2,24 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use browser::{Browser, DOWN, END, ENTER, ESCAPE, HOME, LEFT, PAGE_DOWN, RIGHT, UP};
+use crate::browser::{Browser, DOWN, END, ENTER, ESCAPE, HOME, LEFT, PAGE_DOWN, RIGHT, UP};
+use crate::cli::{self, Spool, logjam, run};
+use crate::server::S3Server;
 use chrono::{DateTime, TimeDelta, Utc};
-use cli::{Spool, logjam, run};
 use logjam::catalog::report::{Archive, page};
 use logjam::format::manifest::{Link, Manifest, Packed};
 use logjam::format::name::LogName;
 use logjam::format::seal::Ended;
 use serde_json::{Value, json};
-use server::S3Server;
 use std::path::PathBuf;
 
 const TEMPLATE: &str = "{prefix}/{year}/{month}/{day}/{filename}";

@@ -3,24 +3,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "support/s3.rs"]
-mod server;
-
+use crate::cli::{self, Ended, Running, unpack};
+use crate::growing::{self, DEST, Host, LONG, PACK, far_from_the_turn, kept, lines, setting};
+use crate::server::{Fault, Seen};
 use chrono::{DateTime, Utc};
-use cli::{Ended, Running, unpack};
-use growing::{DEST, Host, LONG, PACK, far_from_the_turn, kept, lines, setting};
 use logjam::env::store::Part;
 use logjam::format::checkpoint::{self, Checkpoint};
 use logjam::format::manifest::Manifest;
 use logjam::format::seal::Ended as How;
 use nix::sys::signal::Signal;
-use server::{Fault, Seen};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;

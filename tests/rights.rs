@@ -1,10 +1,7 @@
 //! Who may read what logjam makes, what it gives up after its start, and what is left of its memory.
 #![allow(clippy::disallowed_methods)] // Tests look at files as they are.
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{Running, Spool, files_below, logjam, mode, names, run, shell, until};
+use crate::cli::{self, Running, Spool, files_below, logjam, mode, names, run, shell, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -170,7 +167,7 @@ fn rights_that_cannot_be_given_are_refused_with_the_mend() {
     fs::set_permissions(spool.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
     chown(spool.dir(), Some(NOBODY), Some(NOBODY)).unwrap();
     let copy = spool.beside("logjam");
-    fs::copy(cli::LOGJAM, &copy).unwrap();
+    cli::install(cli::LOGJAM, &copy);
     let mut other = cli::clean(&copy);
     other.args(["pipe", &spool.arg(), "--group=adm"]).uid(NOBODY).gid(NOBODY);
     run(other).code_is(2).says("--group=adm: files in").says("Operation not permitted").says("usermod -a -G");

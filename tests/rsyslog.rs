@@ -1,17 +1,10 @@
 //! Under the real rsyslogd: the shipped configuration for plain mode, and the plain-mode scenarios of rsyslog's own tests of omprog.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
-#[path = "support/omprog_cases.rs"]
-mod cases;
-#[path = "support/daemons.rs"]
-mod daemons;
-#[path = "support/far.rs"]
-mod far;
-
 use std::time::Duration;
 
-use cases::{PLAIN, PLAIN_AGAIN, action, assert_left_by_itself};
-use daemons::*;
+use crate::cases::{self, PLAIN, PLAIN_AGAIN, action, assert_left_by_itself};
+use crate::daemons::*;
 use nix::sys::signal::Signal;
 
 /// The shipped file for plain mode with this site's paths in it, and nothing else changed.

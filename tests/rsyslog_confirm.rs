@@ -2,15 +2,7 @@
 //! either side, and the scenarios of rsyslog's own tests of omprog that concern confirmation.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
-#[path = "support/omprog_cases.rs"]
-mod cases;
-#[path = "support/daemons.rs"]
-mod daemons;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
+use crate::server;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,8 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cases::{CONFIRMED, IN_TRANSACTIONS, SHIPPED_PIPE, action, assert_left_by_itself, assert_no_trouble, recommended};
-use daemons::*;
+use crate::cases::{
+    self, CONFIRMED, IN_TRANSACTIONS, SHIPPED_PIPE, action, assert_left_by_itself, assert_no_trouble, recommended,
+};
+use crate::daemons::*;
 use nix::sys::signal::Signal;
 
 // ------------------------------------------------------------------------------------------------------ configurations

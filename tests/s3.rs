@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods)] // Tests look at the real clock and disk.
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "s3/clones.rs"]
 mod clones;
 #[path = "support/far.rs"]
@@ -51,20 +53,17 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 /// Runs a test in a process of its own, with more environment; a value of `-` unsets a variable.
 fn alone(name: &str, variables: &[(&str, &str)], test: impl FnOnce()) {
-    if std::env::var("TEST_ALONE").is_ok_and(|alone| alone == name) {
-        return test();
-    }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args([name, "--exact", "--nocapture"]).env("TEST_ALONE", name).envs(server::environment());
-    for (name, value) in variables {
-        if *value == "-" {
-            child.env_remove(name)
-        } else {
-            child.env(name, value)
-        };
-    }
-    let output = child.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let setting = |child: &mut Command| {
+        child.envs(server::environment());
+        for (name, value) in variables {
+            if *value == "-" {
+                child.env_remove(name)
+            } else {
+                child.env(name, value)
+            };
+        }
+    };
+    alone::alone(name, setting, test);
 }
 
 fn both() -> [S3Server; 2] {

@@ -1,19 +1,12 @@
 //! What reading and proving an archive asks of the server, and of memory, as the archive grows: the real binary and a real server.
-//! By default a few days of twenty streams; `LOGJAM_YEAR=365 cargo test --release --test scale -- --nocapture` is a year of a hundred,
+//! By default a few days of twenty streams; `LOGJAM_YEAR=365 cargo test --release --test all scale:: -- --nocapture` is a year of a hundred,
 //! 876,000 objects with their manifests.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::logjam;
+use crate::cli::logjam;
+use crate::server::S3Server;
 use logjam::format::manifest::sha256;
-use server::S3Server;
 use std::io::Read;
 use std::process::{Command, Stdio};
 

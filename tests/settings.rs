@@ -1,10 +1,7 @@
 //! Settings: the file, the environment and the command line, and which of them counts.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{Ended, Running, Spool, clean, logjam, names, run, within};
+use crate::cli::{Ended, Running, Spool, clean, logjam, names, run, within};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -2,17 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{Running, Spool};
-use growing::{DEST, Host, LONG, far_from_the_turn};
+use crate::cli::{self, Running, Spool};
+use crate::far;
+use crate::growing::{self, DEST, Host, LONG, far_from_the_turn};
 use logjam::format::checkpoint::{self, Checkpoint};
 use logjam::format::key::manifest_key;
 use logjam::format::manifest::{Manifest, sha256};

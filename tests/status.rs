@@ -1,10 +1,7 @@
 //! What `logjam status` promises, with the binary as a child, on directories that others work in.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-
-use cli::{Running, Spool, clean, files_below, logjam, minutes_ago, run, until};
+use crate::cli::{self, Running, Spool, clean, files_below, logjam, minutes_ago, run, until};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -297,7 +294,7 @@ fn who_may_not_read_all_of_it_is_told_what() {
     spool.write(".logjam/seal/x", "");
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let copy = spool.beside("logjam");
-    fs::copy(cli::LOGJAM, &copy).unwrap();
+    cli::install(cli::LOGJAM, &copy);
     for path in [spool.beside(""), spool.dir(), spool.path("archive"), copy.clone()] {
         mode(&path, 0o755);
     }

@@ -1,12 +1,7 @@
 //! Under the real syslog-ng, with the shipped configuration.
 #![allow(clippy::disallowed_methods)] // Tests look at files and clocks as they are.
 
-#[path = "support/daemons.rs"]
-mod daemons;
-#[path = "support/far.rs"]
-mod far;
-
-use daemons::*;
+use crate::daemons::*;
 use nix::sys::signal::Signal;
 
 /// The shipped file with this site's paths in it, and nothing else changed.

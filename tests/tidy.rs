@@ -156,6 +156,30 @@ fn no_test_is_switched_off() {
     assert_none(&faults);
 }
 
+/// What is below `tests` and in none of the programs there would be compiled by nobody.
+#[test]
+fn every_test_file_is_part_of_a_program() {
+    let sources = sources("tests");
+    let left_out: Vec<_> = sources
+        .iter()
+        .filter(|source| !["all.rs", "s3.rs"].iter().any(|root| source.path.ends_with(root)))
+        .filter(|source| {
+            let within = source.path.strip_prefix("tests").expect("a path below tests");
+            let name = source.path.file_stem().expect("a name").to_string_lossy();
+            let (by_name, by_path) = (format!("mod {name};"), format!("#[path = \"{}\"]\nmod ", within.display()));
+            let by_place = format!("{}.rs", within.parent().expect("a folder").display());
+            !sources.iter().any(|other| {
+                let beside = if within.components().count() == 1 { "all.rs" } else { &*by_place };
+                other.text.contains(&by_path)
+                    || other.path.ends_with(beside)
+                        && other.code.lines().any(|line| line.trim_start_matches("pub ") == by_name)
+            })
+        })
+        .map(|source| source.path.display().to_string())
+        .collect();
+    assert_none(&left_out);
+}
+
 #[track_caller]
 fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} found:\n{}", faults.len(), faults.join("\n"));

@@ -2,16 +2,10 @@
 //! does better.
 #![allow(clippy::disallowed_methods)] // Tests use the file system and the clock.
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/s3.rs"]
-mod server;
-
-use cli::{Ended, MIB, Running, Spool, clean, inode, logjam, mode, names, noise, run, shell, within};
+use crate::cli::{self, Ended, MIB, Running, Spool, clean, inode, logjam, mode, names, noise, run, shell, within};
+use crate::far;
+use crate::server::{Fault, S3Server, Seen};
 use nix::sys::signal::Signal;
-use server::{Fault, S3Server, Seen};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;

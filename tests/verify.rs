@@ -3,21 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/far.rs"]
-mod far;
-#[path = "support/growing.rs"]
-mod growing;
-#[path = "verify/made.rs"]
 mod made;
-#[path = "support/s3.rs"]
-mod server;
-#[path = "verify/sweep.rs"]
 mod sweep;
 
-use cli::Ended;
-use far::{Objects, is_archive, is_manifest};
+use crate::cli::{self, Ended};
+use crate::far::{Objects, is_archive, is_manifest};
 use logjam::format::manifest::{Link, Manifest, Packed, sha256};
 use logjam::format::sign::Signer;
 use made::{Made, Place, TEMPLATE};

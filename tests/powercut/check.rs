@@ -1,8 +1,8 @@
 //! What must be true of a machine: at every start, and when the last life is over.
 
-use super::cut::{Machine, Survivor};
 use super::life::{DIR, FAR, FOREIGN, Far, Ledger, Setup};
 use super::said;
+use crate::cut::{Machine, Survivor};
 use logjam::format::layout::Layout;
 use logjam::format::manifest::{self, Manifest};
 use logjam::format::receipt::Receipt;

@@ -1,8 +1,8 @@
 //! Lives of the program on a machine in memory, driven step by step in one thread, as the threads of `logjam pipe` would
 //! do it: lines in, hours over, sealed, packed, stored, retired.
 
-use super::cut::{Machine, Mistake, PowerIsCut, Survivor};
 use super::talk::{self, Daemons, Talk};
+use crate::cut::{Machine, Mistake, PowerIsCut, Survivor};
 use logjam::archive::ahead::{self, Done, Grown, Sender, What};
 use logjam::archive::checkpoint::Checkpoints;
 use logjam::archive::follow::{Follower, Following, Growing};

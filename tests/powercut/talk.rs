@@ -1,8 +1,8 @@
 //! Lives in which every message is confirmed. Each daemon and the guard live on while the program is killed; the program's
 //! side does, step by step, what `Dialogue` does, and each step in memory can be the one before which it dies.
 
-use super::cut::{Mistake, Survivor};
 use super::life::{HOUR, Life, On, ROUNDS, Script};
+use crate::cut::{Mistake, Survivor};
 use logjam::archive::Archive;
 use logjam::env::fs::File;
 use logjam::format::seal::Ended;

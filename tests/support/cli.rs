@@ -1,7 +1,7 @@
 //! The logjam binary as a child of a test, in an environment of the test's making, and a spool for it to work in.
 //!
 //! Every wait polls a condition and has a deadline; a child that a test forgets is killed.
-#![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
+#![allow(clippy::disallowed_methods)] // A harness uses the file system and the clock.
 
 use logjam::format::manifest::Manifest;
 use std::collections::BTreeSet;
@@ -89,6 +89,13 @@ impl Ended {
         assert!(self.said.contains(text), "{text:?} is missing in:\n{}", self.said);
         self
     }
+}
+
+/// Puts a program where everybody may run it. By a process of its own: one that a test has open for writing is busy (execve(2),
+/// ETXTBSY) for as long as a child that another test starts at that moment has not become another program yet.
+pub fn install(program: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("install").args(["-m", "0755"]).arg(program.as_ref()).arg(to.as_ref()).status();
+    assert!(status.unwrap().success(), "install {}", to.as_ref().display());
 }
 
 /// A child that runs.

@@ -2,7 +2,6 @@
 //! in the cache, a bucket that survives everything, and a clock that moves when it is told to. One [`Power`] counts what
 //! they do and cuts it, or makes single operations fail.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "a clock of its own")]
 
 #[path = "cut/bucket.rs"]

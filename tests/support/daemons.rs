@@ -2,7 +2,7 @@
 //!
 //! A [`Site`] is one test's private place on the disk: the spool, the bucket (`file://`), the daemon's state. Nothing here
 //! sleeps where there is something to wait for; every wait has a deadline and says what it waited for.
-#![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
+#![allow(clippy::disallowed_methods)] // A harness uses the file system and the clock.
 
 use crate::far;
 use std::collections::HashMap;
@@ -216,7 +216,8 @@ impl Site {
     /// Waits until a text is in the open hour files.
     #[track_caller]
     pub fn wait_for_text(&self, text: &str) {
-        let within = |path: &PathBuf| fs::read(path).is_ok_and(|file| String::from_utf8_lossy(&file).contains(text));
+        let within =
+            |path: &PathBuf| fs::read(path).is_ok_and(|file| memchr::memmem::find(&file, text.as_bytes()).is_some());
         wait_for(&format!("{text:?} in an hour file"), || {
             log_files(&self.spool(), ".log").iter().any(within).then_some(())
         });

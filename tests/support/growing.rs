@@ -1,5 +1,5 @@
 //! A host whose hour grows: the logjam binary on a DIR, a pipe that outlives it, and the S3 server that it stores to.
-#![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
+#![allow(clippy::disallowed_methods)] // A harness uses the file system and the clock.
 
 use crate::cli::{self, PATIENCE, Running, Spool, unpack};
 use crate::server::{S3Server, Seen};

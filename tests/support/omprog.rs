@@ -1,9 +1,7 @@
 //! The other side of the dialogue: a daemon that speaks as rsyslog's omprog does, with the logjam binary as its child.
-#![allow(clippy::disallowed_methods, dead_code)] // A harness uses the file system and the clock; no test file uses all of it.
+#![allow(clippy::disallowed_methods)] // A harness uses the file system and the clock.
 
-#[path = "cli.rs"]
-pub mod cli;
-
+use crate::cli;
 use crate::far;
 pub use cli::until;
 use nix::sys::signal::{Signal, kill};
@@ -86,7 +84,11 @@ impl Place {
 
     /// The lines in the hour files.
     pub fn open_text(&self) -> Vec<u8> {
-        self.hours().iter().flat_map(|name| std::fs::read(self.0.path(name)).unwrap_or_default()).collect()
+        self.hours()
+            .iter()
+            .map(|name| std::fs::read(self.0.path(name)).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     /// Ends everything, and reads what is stored: by period, and of one period the plain name first.
@@ -98,7 +100,7 @@ impl Place {
             let name = path.rsplit('/').next().unwrap_or_default();
             (name[.."syslog-20130704T0000Z".len()].to_owned(), name.len(), name.to_owned())
         });
-        stored.iter().flat_map(|(path, data)| cli::unpack(path, data)).collect()
+        stored.iter().map(|(path, data)| cli::unpack(path, data)).collect::<Vec<_>>().concat()
     }
 
     /// The archives that are stored now.

@@ -1,7 +1,6 @@
 //! A judge of requests by policies, as S3 documents them (Amazon S3 User Guide, "Required permissions for Amazon S3 API
 //! operations", "Policy condition keys for Amazon S3", "Enforce conditional writes"): what moto does not look at. Those are tags,
 //! KMS, conditions and the bucket's own policy.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use crate::server::{Fault, Seen};
 use serde_json::Value;

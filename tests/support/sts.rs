@@ -1,7 +1,5 @@
 //! Small HTTP endpoints that hand out credentials, as STS, the container agent and the instance metadata do.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,8 @@
 //! Every single change of a small archive is found: what is deleted, changed, swapped, replaced by an older one, and every run of
 //! hours that is removed.
 
+use super::made::{Made, Place};
 use crate::far::{Objects, is_archive, is_manifest};
-use crate::made::{Made, Place};
 use logjam::format::manifest::{Manifest, sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

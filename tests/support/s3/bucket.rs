@@ -73,7 +73,7 @@ impl Object {
 
     /// Its whole content.
     pub fn data(&self) -> Vec<u8> {
-        self.files.iter().flat_map(|file| std::fs::read(&file.path).unwrap()).collect()
+        self.files.iter().map(|file| std::fs::read(&file.path).unwrap()).collect::<Vec<_>>().concat()
     }
 }
 
