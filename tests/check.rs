@@ -272,7 +272,24 @@ fn a_directory_as_the_far_end_is_tried_as_well() {
     fs::set_permissions(far.path(), fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
-    run(shell(line, ["check", &spool.arg(), &dest, NOWHERE])).code_is(1).says("FAIL put: ");
+    let ended = run(shell(line, ["check", &spool.arg(), &dest, NOWHERE])).code_is(1);
+    let line = self::line(ended, "put");
+    assert!(
+        line.starts_with("FAIL ") && line.contains("nobody must be able to make directories and files below"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_dir_that_can_not_be_written_is_told_by_what_failed_first() {
+    let spool = Spool::new();
+    fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o750)).unwrap();
+    let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let line = line(run(shell(script, ["check", &spool.arg(), NOWHERE])).code_is(1), "write");
+    assert!(
+        line.starts_with("FAIL write: create ") && line.contains("give it to the user that will run this, here nobody"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -348,4 +365,42 @@ fn syslog_ng_as_shipped_is_well() {
     on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", shipped)])).code_is(0).says("ok   syslog-ng: ");
     let restarted = shipped.replace("keep-alive(yes)", "");
     on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", &restarted)])).code_is(0).says("note syslog-ng: ");
+}
+
+#[test]
+fn where_metrics_and_messages_go_is_tried() {
+    let site = Site::new();
+    let file = |name: &str| format!("--metrics-file={}", site.spool.beside(name).display());
+    let line = site.line(&[&file("logjam.prom")], 0, "metrics file");
+    assert!(line.starts_with("ok   ") && line.contains("can be written"), "{line}");
+    assert_eq!(names(&site.spool.beside("")), ["logs"], "nothing of it stays");
+    let line = site.line(&[&file("missing/logjam.prom")], 1, "metrics file");
+    assert!(line.starts_with("FAIL ") && line.contains("must lie in a directory that user"), "{line}");
+    fs::create_dir(site.spool.beside("dir.prom")).unwrap();
+    let line = site.line(&[&file("dir.prom")], 1, "metrics file");
+    assert!(line.starts_with("FAIL ") && line.contains("is no file"), "{line}");
+
+    let line = site.line(&["--metrics-listen=127.0.0.1:0"], 0, "metrics address");
+    assert!(line.starts_with("ok   "), "{line}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = site.line(&[&format!("--metrics-listen={}", taken.local_addr().unwrap())], 0, "metrics address");
+    assert!(line.starts_with("note ") && line.contains("is taken"), "{line}");
+    let line = site.line(&["--metrics-listen=203.0.113.1:9184"], 1, "metrics address");
+    assert!(line.starts_with("FAIL ") && line.contains("give an address of this host"), "{line}");
+
+    // A /dev of its own, without a log, and with one.
+    let log = site.spool.beside("log");
+    let listening = std::os::unix::net::UnixDatagram::bind(&log).unwrap();
+    let no_log = "mount -t tmpfs none /dev && exec \"$@\"";
+    let with_log = "mount -t tmpfs none /dev && touch /dev/log && mount --bind \"$0\" /dev/log && exec \"$@\"";
+    for (script, code, expected) in [(no_log, 1, "FAIL log: nobody takes"), (with_log, 0, "ok   log: /dev/log took")] {
+        let check = site.command(&["--log-to=syslog"]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "/bin/sh", "-c", script]).arg(&log).arg(check.get_program()).args(check.get_args());
+        command.envs(site.server.environment());
+        run(command).code_is(code).says(expected);
+    }
+    let mut message = [0; 256];
+    let length = listening.recv(&mut message).unwrap();
+    assert!(message[..length].ends_with(b"logjam check"), "{:?}", String::from_utf8_lossy(&message[..length]));
 }

@@ -295,7 +295,7 @@ fn who_may_not_read_all_of_it_is_told_what() {
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let copy = spool.beside("logjam");
     cli::install(cli::LOGJAM, &copy);
-    for path in [spool.beside(""), spool.dir(), spool.path("archive"), copy.clone()] {
+    for path in [spool.beside(""), spool.dir(), spool.path("archive")] {
         mode(&path, 0o755);
     }
     let stranger = |options: &[&str]| {
@@ -335,6 +335,10 @@ fn a_dir_that_is_none_and_usage_that_is_wrong_are_refused_with_the_mend() {
     run(status(&spool, &["--warning=2h", "--critical=1h"])).code_is(2).says("--critical: is shorter than --warning");
     run(status(&spool, &["--watch", "--nagios"])).code_is(3).says("cannot be used with");
     run(status(&spool, &["--warning=soon", "--nagios"])).code_is(3).says("--warning");
+    // What a monitoring system shows is standard output.
+    let shown = status(&spool, &["--warning=soon", "--nagios"]).output().unwrap().stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.starts_with("LOGJAM UNKNOWN - invalid value 'soon' for '--warning"), "{shown}");
     run(status(&spool, &["--watch=1ms"])).code_is(2).says("at least 100ms");
 }
 

@@ -21,12 +21,16 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern: the syntax of the crate `regex`, on bytes; or, `fixed`, text as it stands.
+    /// Reads a pattern: the syntax of the crate `regex`, on bytes; or, `fixed`, text as it stands, each line of it one that may be
+    /// found, as grep(1) has it.
     ///
     /// # Errors
     /// Of class usage, with the place of the fault.
     pub fn new(text: &str, fixed: bool, any_case: bool) -> Result<Self> {
-        let escaped = if fixed { regex::escape(text) } else { text.to_owned() };
+        let escaped = match fixed {
+            true => text.split('\n').map(regex::escape).collect::<Vec<_>>().join("|"),
+            false => text.to_owned(),
+        };
         let regex = RegexBuilder::new(&escaped).multi_line(true).case_insensitive(any_case).build();
         let regex = regex
             .map_err(|e| Error::usage(format!("PATTERN `{text}`"), e).mend("-F takes it as a text, and no pattern"))?;
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(grep(pattern("[^a]four"), b"x\nfour\n"), "");
         assert_eq!(grep(Pattern::new("error", false, true).unwrap(), TEXT).lines().count(), 3);
         assert_eq!(grep(Pattern::new("o.e", true, false).unwrap(), b"one\no.e\n"), "o.e\n");
+        assert_eq!(grep(Pattern::new("w\nu.\nfour", true, false).unwrap(), TEXT), "two\nfour\n");
         assert_eq!(grep(pattern("(?i)FOUR"), TEXT), "four\n");
         assert_eq!(grep(pattern("(?-m)^four$"), TEXT), "four\n");
         assert!(!pattern("(?i:x)(?P<a>y)").each && pattern("(?i-m:^x)").each);

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 ///
 /// Takes what `logjam pipe` takes. DIR: rights, file system, syncs, locks, space. DEST: names, address, certificate, clock,
 /// credentials, bucket, and each call that archiving makes, with the settings given: one small object for each host stays at
-/// .logjam/checkpoint/.check/HOST, and an upload is begun and aborted. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
+/// .logjam/checkpoint/.check/HOST, and an upload is begun and aborted. Where messages and metrics go. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
 /// are set, if they start logjam. Run it as the user that will run logjam. Exit status: 0 all is well, or notes only; 1 not; 2 wrong usage.
 #[derive(clap::Args)]
 pub struct Args {
@@ -64,6 +64,7 @@ pub fn run(args: &Args, shown: &[Shown]) -> Result<bool> {
     if let Some(dest) = &dest {
         far(args, &env, dest, &named, &mut lines)?;
     }
+    args.options.process.look(&env, &mut lines);
     let network = dest.is_some_and(|dest| matches!(dest.place, Place::S3(_)));
     host::Place { root: &args.root, dir: args.dir.as_deref(), network }.look(&mut lines);
     for line in &lines {

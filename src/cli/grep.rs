@@ -24,7 +24,7 @@ pub struct Args {
     /// How many lines match, for each object
     #[arg(short, long)]
     count: bool,
-    /// PATTERN is a text and no pattern
+    /// PATTERN is a text and no pattern; or several, each on a line of its own
     #[arg(short = 'F', long)]
     fixed_strings: bool,
     /// Put before each line where it stands. With --count that is so unless there is --no-filename

@@ -235,14 +235,16 @@ enum Refusal {
 
 /// Says why, and what a daemon must hear that waits for an answer.
 fn refused(refusal: &Refusal, args: &[OsString], wish: &Wish, signals: &Signals) -> ExitCode {
-    let status = match refusal {
+    let (status, why) = match refusal {
         Refusal::Parser(e) => {
             let _ = e.print();
-            u8::try_from(e.exit_code()).unwrap_or(USAGE)
+            let text = e.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            (u8::try_from(e.exit_code()).unwrap_or(USAGE), first.to_owned())
         }
         Refusal::Settings(e) => {
             log::fatal(&LogFile::default(), &e.to_string());
-            USAGE
+            (USAGE, e.to_string())
         }
     };
     if status == USAGE && wish.hold {
@@ -250,7 +252,7 @@ fn refused(refusal: &Refusal, args: &[OsString], wish: &Wish, signals: &Signals)
     } else if status == USAGE && wish.confirm {
         pipe::refuse("the settings can't be read");
     }
-    ExitCode::from(status::code_of(args, status))
+    ExitCode::from(status::refused(args, status, &why))
 }
 
 fn parse(args: &[OsString], settings: Option<&Settings>) -> std::result::Result<(Cli, Vec<Shown>), Refusal> {

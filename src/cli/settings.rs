@@ -25,13 +25,16 @@ pub const SELECTION: &str = "Selection";
 const POSITIONALS: [(&str, &str, &str); 3] = [("dir", "dir", ""), ("dest", "dest", ""), ("archive", "dir", "/archive")];
 /// Where a setting comes from that nobody gives.
 const DEFAULT: &str = "default";
-/// How alike a known key must be to be named for an unknown one, from 0 to 1 (Jaro-Winkler).
-const ALIKE: f64 = 0.75;
+/// How alike a known key must be to be taken for what was meant, from 0 to 1 (by the edits
+/// between them, Damerau and Levenshtein).
+const ALIKE: f64 = 0.5;
 
 /// What a settings file says.
 #[derive(Clone, Debug)]
 pub struct Settings {
     path: PathBuf,
+    /// The commands that it has a table for, with the line of each.
+    tables: Vec<(String, usize)>,
     entries: Vec<Entry>,
 }
 
@@ -87,7 +90,7 @@ impl Settings {
     /// It can't be read, or is no TOML: also what could be made out of it.
     pub fn of(args: &[OsString]) -> std::result::Result<Option<Self>, Box<(Error, Self)>> {
         let Some(path) = path(args) else { return Ok(None) };
-        let nothing = Self { path: path.clone(), entries: Vec::new() };
+        let nothing = Self { path: path.clone(), tables: Vec::new(), entries: Vec::new() };
         let data = match read_whole(&*Env::real().fs, &path) {
             Ok(data) => data,
             Err(e) => {
@@ -113,7 +116,7 @@ impl Settings {
             let at = fault.span().map_or(1, |span| line(span.start));
             Error::usage(format!("{}:{at}", path.display()), fault.message())
         });
-        let mut entries = Vec::new();
+        let (mut tables, mut entries) = (Vec::new(), Vec::new());
         for (key, value) in table.get_ref() {
             let entry = |table: Option<&str>, key: &Spanned<DeString<'_>>, value: &DeValue<'_>| Entry {
                 table: table.map(str::to_owned),
@@ -122,13 +125,16 @@ impl Settings {
                 line: line(key.span().start),
             };
             match value.get_ref() {
-                DeValue::Table(inner) if !is_pairs(key.get_ref()) => entries.extend(
-                    inner.iter().map(|(name, value)| entry(Some(key.get_ref().as_ref()), name, value.get_ref())),
-                ),
+                DeValue::Table(inner) if !is_pairs(key.get_ref()) => {
+                    tables.push((key.get_ref().to_string(), line(key.span().start)));
+                    entries.extend(
+                        inner.iter().map(|(name, value)| entry(Some(key.get_ref().as_ref()), name, value.get_ref())),
+                    );
+                }
                 value => entries.push(entry(None, key, value)),
             }
         }
-        (Self { path, entries }, fault)
+        (Self { path, tables, entries }, fault)
     }
 
     /// Whether a switch is on in it, for a command.
@@ -150,35 +156,36 @@ impl Settings {
     }
 
     fn fault(&self, entry: &Entry, cause: impl std::fmt::Display) -> Error {
-        Error::usage(format!("{}:{}: {}", self.path.display(), entry.line, entry.key), cause)
+        self.fault_at(entry.line, &entry.key, cause)
     }
 
-    /// Refuses keys that no command knows, in the order of the file.
+    fn fault_at(&self, line: usize, what: &str, cause: impl std::fmt::Display) -> Error {
+        Error::usage(format!("{}:{line}: {what}", self.path.display()), cause)
+    }
+
+    /// Refuses tables and keys that no command knows, in the order of the file.
     ///
     /// # Errors
     /// The first one, with the known key that is most like it.
     pub fn check(&self, program: &Command) -> Result<()> {
         let commands: BTreeMap<&str, Vec<&str>> = program.get_subcommands().map(|c| (c.get_name(), keys(c))).collect();
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
-        entries.sort_by_key(|entry| entry.line);
-        for entry in entries {
-            let known: Vec<&str> = match &entry.table {
-                None => commands.values().flatten().copied().collect(),
-                Some(table) => match commands.get(table.as_str()) {
-                    Some(keys) => keys.clone(),
-                    None => {
-                        let names = commands.keys().copied().collect::<Vec<_>>();
-                        let cause = format!("there is no command `{table}`");
-                        return Err(near(self.fault(entry, cause), table, &names));
-                    }
-                },
+        let names: Vec<&str> = commands.keys().copied().collect();
+        let unknown = self.tables.iter().filter(|(table, _)| !commands.contains_key(table.as_str()));
+        let tables = unknown.map(|(table, line)| {
+            (*line, near(self.fault_at(*line, &format!("[{table}]"), "there is no such command"), table, &names))
+        });
+        let entries = self.entries.iter().filter_map(|entry| {
+            let (known, place) = match &entry.table {
+                None => (commands.values().flatten().copied().collect(), String::new()),
+                Some(table) => (commands.get(table.as_str())?.clone(), format!(" for `logjam {table}`")),
             };
-            if !known.contains(&entry.key.as_str()) {
-                let place = entry.table.as_deref().map_or("".into(), |table| format!(" for `logjam {table}`"));
-                return Err(near(self.fault(entry, format!("there is no such option{place}")), &entry.key, &known));
+            if known.contains(&entry.key.as_str()) {
+                return None;
             }
-        }
-        Ok(())
+            let fault = self.fault(entry, format!("there is no such option{place}"));
+            Some((entry.line, near(fault, &entry.key, &known)))
+        });
+        tables.chain(entries).min_by_key(|(line, _)| *line).map_or(Ok(()), |(_, fault)| Err(fault))
     }
 
     /// Puts into a command line what the file says and nobody else does. Also returns the line in the file of each key that
@@ -383,9 +390,10 @@ fn positional(arg: &Arg) -> Option<(&'static str, &'static str, &'static str)> {
 
 /// Adds the known word that is most like a wrong one.
 fn near(e: Error, word: &str, known: &[&str]) -> Error {
-    let alike = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
-    match alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|best| best.0 >= ALIKE) {
-        Some((_, known)) => e.mend(format!("did you mean `{known}`?")),
+    let alike = known.iter().map(|known| (strsim::normalized_damerau_levenshtein(word, known), *known));
+    match alike.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((alike, known)) if alike >= ALIKE => e.mend(format!("did you mean `{known}`?")),
+        Some((_, known)) => e.mend(format!("the nearest is `{known}`")),
         None => e,
     }
 }

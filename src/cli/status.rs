@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<u8> {
     if args.nagios {
         let (line, state) = match seen {
             Ok(status) => (plugin_line(&status), status.state),
-            Err(e) => (format!("LOGJAM {} - {}", State::Unknown.word(), printable(&e.to_string())), State::Unknown),
+            Err(e) => (unknown(&e.to_string()), State::Unknown),
         };
         return reading::say(&line).map(|_| state.code());
     }
@@ -92,10 +92,19 @@ pub fn run(args: &Args) -> Result<u8> {
     }
 }
 
-/// The exit status of a command line that can't be read: to a monitoring system 2 would be an alarm.
-pub fn code_of(args: &[OsString], code: u8) -> u8 {
+/// The exit status of a command line that can't be read: to a monitoring system 2 would be an alarm, and what it shows is what
+/// stands on standard output.
+pub fn refused(args: &[OsString], code: u8, why: &str) -> u8 {
     let is_plugin = args.get(1).is_some_and(|command| command == "status") && args.iter().any(|arg| arg == NAGIOS);
-    if is_plugin && code == USAGE { State::Unknown.code() } else { code }
+    if !is_plugin || code != USAGE {
+        return code;
+    }
+    let _ = reading::say(&unknown(why));
+    State::Unknown.code()
+}
+
+fn unknown(why: &str) -> String {
+    format!("LOGJAM {} - {}", State::Unknown.word(), printable(why))
 }
 
 fn look(args: &Args) -> Result<Status> {

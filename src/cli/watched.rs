@@ -9,6 +9,8 @@ use crate::error::Result;
 use crate::format::key::Dest;
 use crate::format::layout::Layout;
 use crate::format::state::{Stage, State};
+use crate::log::LogTo;
+use crate::ops::check::{self, Line};
 use crate::ops::metrics::{Export, Exporter, Settings};
 use crate::ops::state::Keeper;
 use clap::Args;
@@ -57,6 +59,14 @@ impl Process {
         self.metrics.open(&archive.env, &archive.layout)
     }
 
+    /// Tries where messages and metrics go.
+    pub fn look(&self, env: &Env, lines: &mut Vec<Line>) {
+        if self.log.log_to == LogTo::Syslog {
+            lines.push(check::host::system_log());
+        }
+        self.metrics.settings().look(env, lines);
+    }
+
     /// The end of a start, before the first other thread: gives up what is not needed any more, and lets others see what this
     /// process does. `holding`: what showed until now that the start was held.
     pub fn begin(
@@ -96,9 +106,13 @@ pub struct Watched {
 pub struct Opened(Option<Exporter>);
 
 impl Metrics {
+    fn settings(&self) -> Settings {
+        Settings { file: self.metrics_file.clone(), listen: self.metrics_listen }
+    }
+
     fn open(&self, env: &Env, layout: &Layout) -> Result<Opened> {
         config::check_dir(&*env.fs, layout.dir())?;
-        let settings = Settings { file: self.metrics_file.clone(), listen: self.metrics_listen };
+        let settings = self.settings();
         let restarted = guard::held().is_some_and(|held| held.died.is_some());
         Exporter::open(env, settings, restarted).map(Opened)
     }

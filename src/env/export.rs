@@ -18,9 +18,7 @@ const ABANDONED: Duration = Duration::from_secs(60);
 /// Also if what has that name is no file, or another process writes there this moment ([`Kind::Exists`]).
 pub fn replace(path: &Path, data: &[u8]) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", path.display(), &e);
-    if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return Err(Error::stop("write", path.display(), Kind::Exists, "what stands there is no file"));
-    }
+    stands_aside(path)?;
     // Whoever collects such files goes by their ending.
     let work = path.with_added_extension("next");
     let age = |meta: std::fs::Metadata| meta.modified().ok().and_then(|at| at.elapsed().ok());
@@ -33,6 +31,27 @@ pub fn replace(path: &Path, data: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(&work);
         failed(e)
     })
+}
+
+/// Tries whether [`replace`] would succeed, by way of another name beside it, of which nothing stays.
+///
+/// # Errors
+/// As [`replace`].
+pub fn probe(path: &Path) -> Result<()> {
+    stands_aside(path)?;
+    let name = path.with_file_name(format!(".logjam-check.{:08x}", fastrand::u32(..)));
+    replace(&name, b"")?;
+    std::fs::remove_file(&name).map_err(|e| Error::io("remove", name.display(), &e))
+}
+
+/// Only a file is replaced.
+fn stands_aside(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            Err(Error::stop("write", path.display(), Kind::Exists, "what stands there is no file"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +82,12 @@ mod tests {
         file.set_modified(std::time::SystemTime::now() - 2 * ABANDONED).unwrap();
         replace(&path, b"new").unwrap();
         create_dir(dir.path().join("dir")).unwrap();
-        assert!(replace(&dir.path().join("dir"), b"x").is_err());
-        assert!(replace(&dir.path().join("none/x.prom"), b"x").is_err());
+        for way in [|path: &Path| replace(path, b"x"), probe] {
+            assert!(way(&dir.path().join("dir")).is_err());
+            assert!(way(&dir.path().join("none/x.prom")).is_err());
+        }
+        probe(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), b"new", "it stands as it stood");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

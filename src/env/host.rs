@@ -51,6 +51,12 @@ pub fn user() -> (u32, Option<String>) {
     (uid.as_raw(), name)
 }
 
+/// The same for a message: the name, or the number of a user that has none.
+pub fn user_name() -> String {
+    let (uid, name) = user();
+    name.unwrap_or_else(|| uid.to_string())
+}
+
 /// Owner, group and mode of what has a name.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Where the system's log listens (syslog(3), `_PATH_LOG`).
-const PLACE: &str = "/dev/log";
+pub const PLACE: &str = "/dev/log";
 /// Facility daemon (RFC 3164, 4.1.1), as it stands in the priority.
 const DAEMON: u8 = 3 << 3;
 

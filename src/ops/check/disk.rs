@@ -31,10 +31,9 @@ pub fn look(env: &Env, dir: &Path, reserve: Option<u64>, lines: &mut Vec<Line>) 
     match tried(&*env.fs, dir) {
         Ok(seen) => lines.extend(seen),
         Err(e) => {
-            let (uid, name) = host::user();
             let mend = match e.kind {
                 Kind::Full => "free some space".to_owned(),
-                _ => format!("give it to the user that will run this, here {}", name.unwrap_or(uid.to_string())),
+                _ => format!("give it to the user that will run this, here {}", host::user_name()),
             };
             lines.push(Line { mend: e.mend.clone().or(Some(mend)), ..Line::failed("write", &e) });
         }
@@ -98,10 +97,9 @@ fn links(env: &Env, dir: &Path) -> Vec<Line> {
 fn tried(fs: &dyn Fs, dir: &Path) -> Result<Vec<Line>> {
     let names = ["a", "b"].map(|end| dir.join(format!(".logjam-check.{:08x}.{end}", fastrand::u32(..))));
     let done = with_a_file(fs, dir, &names);
-    for name in &names {
-        fs.remove(name)?;
-    }
-    done
+    let removed = names.iter().try_for_each(|name| fs.remove(name));
+    // What failed first is what is wrong.
+    done.and_then(|seen| removed.map(|()| seen))
 }
 
 fn with_a_file(fs: &dyn Fs, dir: &Path, names: &[std::path::PathBuf; 2]) -> Result<Vec<Line>> {

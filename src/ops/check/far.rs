@@ -2,10 +2,11 @@
 
 use super::Line;
 use crate::env::Env;
+use crate::env::host;
 use crate::env::s3::S3;
 use crate::env::s3::survey::{Greeting, resolve};
 use crate::env::store::{Store, in_memory};
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::format::key::{Dest, probe_key};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -126,13 +127,13 @@ impl Far<'_> {
             // Without checkpoints, nothing else is written there.
             let needless = e.kind == Kind::Denied && !self.checkpoints;
             let mend = "checksum and conditions were not tried";
-            return lines.push(if needless { Line::note("put", e, mend) } else { Line::failed("put", e) });
+            return lines.push(if needless { Line::note("put", e, mend) } else { self.bad("put", e) });
         }
         // What is replaced has been taken and its checksum compared, whatever stood there before.
         let stored = match self.store.replace(&key, body("logjam check\n"), MEDIA, None).await {
             Ok(_) if stood => "replaced".to_owned(),
             Ok(_) => "stored, and replaced".to_owned(),
-            Err(e) => return lines.push(Line::failed("put", &e)),
+            Err(e) => return lines.push(self.bad("put", &e)),
         };
         lines.push(Line::ok("put", format!("{} was {stored}", self.dest.url(&key))));
         let checksum = first.as_ref().ok().and_then(|stored| stored.checksum.as_deref());
@@ -146,7 +147,7 @@ impl Far<'_> {
         }
         lines.push(match self.store.create(&key, body("logjam check, another\n"), MEDIA).await {
             Err(e) if e.kind == Kind::Exists => Line::ok("condition", "an object that stands there is not overwritten"),
-            Err(e) => Line::failed("condition", &e),
+            Err(e) => self.bad("condition", &e),
             Ok(_) => Line::fail(
                 "condition",
                 "the server overwrote an object though it was told not to (If-None-Match)",
@@ -160,12 +161,12 @@ impl Far<'_> {
         let Some(parts) = self.store.parts() else { return };
         let begun = match parts.begin(self.key, MEDIA).await {
             Ok(upload) => upload,
-            Err(e) => return lines.push(Line::failed("archive", &e)),
+            Err(e) => return lines.push(self.bad("archive", &e)),
         };
         lines.push(Line::ok("archive", format!("an upload to {} was begun", self.dest.url(self.key))));
         lines.push(match parts.abort(self.key, &begun).await {
             Ok(()) => Line::ok("abort", "and aborted"),
-            Err(e) => Line::failed("abort", &e),
+            Err(e) => self.bad("abort", &e),
         });
         let consequence = "what a killed process leaves open is found by its own journal only; let a lifecycle rule abort old uploads";
         match parts.open(self.key).await {
@@ -173,31 +174,51 @@ impl Far<'_> {
             Err(e) if e.kind == Kind::Denied => {
                 lines.push(Line::note("uploads", format!("open uploads can't be listed: {}", e.cause), consequence));
             }
-            Err(e) => lines.push(Line::failed("uploads", &e)),
+            Err(e) => lines.push(self.bad("uploads", &e)),
         }
+    }
+
+    /// With the right that is missing, as S3 calls it.
+    fn needs(&self, consequence: &str, right: &str) -> String {
+        self.s3.map_or(consequence.to_owned(), |_| format!("{consequence} ({right})"))
+    }
+
+    /// What failed. A directory's own words do not say what mends it.
+    fn bad(&self, what: &'static str, e: &Error) -> Line {
+        let line = Line::failed(what, e);
+        if self.s3.is_some() || line.mend.is_some() {
+            return line;
+        }
+        let mend = match e.kind {
+            Kind::Full => "free some space there".to_owned(),
+            _ => {
+                format!("{} must be able to make directories and files below {}", host::user_name(), self.dest.url(""))
+            }
+        };
+        Line { mend: Some(mend), ..line }
     }
 
     /// What archiving does without, and other commands need.
     async fn read(&self, lines: &mut Vec<Line>) {
-        let consequence = "where an object stands already, its content can't be compared: the new one gets its own name (s3:GetObject)";
+        let consequence = self.needs(
+            "where an object stands already, its content can't be compared: the new one gets its own name",
+            "s3:GetObject",
+        );
         match self.store.fetch(&probe_key(self.host), 0).await {
             Ok(_) => lines.push(Line::ok("read", "objects can be read")),
             Err(e) if e.kind == Kind::Denied => {
-                lines.push(Line::note("read", format!("objects can't be read: {}", e.cause), consequence))
+                lines.push(Line::note("read", format!("objects can't be read: {}", e.cause), &consequence))
             }
-            Err(e) => lines.push(Line::failed("read", &e)),
+            Err(e) => lines.push(self.bad("read", &e)),
         }
         match self.store.list(&probe_key(self.host), None).await {
             Ok(_) => lines.push(Line::ok("list", "keys can be listed")),
             Err(e) if e.kind == Kind::Denied => {
                 let says = format!("keys can't be listed: {}", e.cause);
-                lines.push(Line::note(
-                    "list",
-                    says,
-                    "ls, cat, grep, verify, report and rescue need it (s3:ListBucket), archiving does not",
-                ));
+                let consequence = "ls, cat, grep, verify, report and rescue need it, archiving does not";
+                lines.push(Line::note("list", says, &self.needs(consequence, "s3:ListBucket")));
             }
-            Err(e) => lines.push(Line::failed("list", &e)),
+            Err(e) => lines.push(self.bad("list", &e)),
         }
     }
 }

@@ -4,10 +4,13 @@ use super::Line;
 use super::rsyslog::{self, Action};
 use super::unit::Unit;
 use crate::env::host;
+use crate::env::syslog::{self, Syslog};
 use std::path::{Path, PathBuf};
 
 /// So many open files are enough, for any hour.
 const FILES: u64 = 256;
+/// A severity (RFC 3164, 4.1.1).
+const INFORMATIONAL: u8 = 6;
 
 /// Where the system is, and what is to work there.
 pub struct Place<'a> {
@@ -152,6 +155,17 @@ impl Place<'_> {
             }
         });
         self.unit("syslog-ng.service", lines);
+    }
+}
+
+/// Says something to the system's log.
+pub fn system_log() -> Line {
+    match Syslog::new("logjam").say(INFORMATIONAL, b"logjam check") {
+        true => Line::ok("log", format!("{} took a message", syslog::PLACE)),
+        false => {
+            let says = format!("nobody takes messages at {}: they are lost", syslog::PLACE);
+            Line::fail("log", says, "start what listens there (rsyslogd, journald), or give another --log-to")
+        }
     }
 }
 

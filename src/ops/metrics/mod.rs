@@ -5,9 +5,10 @@ mod page;
 mod serve;
 
 use crate::env::{Env, export};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::layout::Layout;
 use crate::format::state::State;
+use crate::ops::check::Line;
 use page::Source;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -34,6 +35,33 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// To whoever asks at this address.
     pub listen: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// Tries both for `logjam check`: neither an address nor a file stays taken. An address that somebody has is only to be known: it
+    /// may be the very process that is asked about.
+    pub fn look(&self, env: &Env, lines: &mut Vec<Line>) {
+        if let Some(path) = &self.file {
+            lines.push(match export::probe(path) {
+                Ok(()) => Line::ok("metrics file", format!("{} can be written", path.display())),
+                Err(e) => Line::failed("metrics file", &e.mend(may_write())),
+            });
+        }
+        if let Some(at) = self.listen {
+            lines.push(match bind(env, at, Duration::ZERO) {
+                Ok(_) => Line::ok("metrics address", format!("{at} can be had")),
+                Err(e) if e.kind == Kind::Busy => {
+                    Line::note("metrics address", format!("{at} is taken"), "well, if by the logjam that this is about")
+                }
+                Err(e) => Line::failed("metrics address", &e),
+            });
+        }
+    }
+}
+
+/// The mend where a file of metrics can't be written.
+fn may_write() -> String {
+    format!("--metrics-file must lie in a directory that user {} may write in", nix::unistd::geteuid())
 }
 
 /// Metrics that are about to be exported.
@@ -125,11 +153,9 @@ async fn keep_file(source: &Source, path: Option<&Path>) {
             Err(e) if said == e.to_string() => {}
             Err(e) => {
                 said = e.to_string();
-                let user = nix::unistd::geteuid();
-                let mend = format!("--metrics-file must lie in a directory that user {user} may write in");
                 tracing::warn!(
                     "{}; tried again every {} s, and nothing else waits for it",
-                    e.mend(mend),
+                    e.mend(may_write()),
                     EVERY.as_secs()
                 );
             }
@@ -160,12 +186,12 @@ fn bind(env: &Env, at: SocketAddr, patience: Duration) -> Result<TcpListener> {
             Ok(listener) => return Ok(listener),
             Err(e) if e.kind() == ErrorKind::AddrInUse && env.clock.steady() - began < patience => env.clock.nap(LOOK),
             Err(e) => {
-                let mend = match e.kind() {
-                    ErrorKind::AddrInUse => "another process listens there; give each its own port",
-                    ErrorKind::PermissionDenied => "give a port from 1024 on",
-                    _ => "give an address of this host, such as 127.0.0.1:9184",
+                let (kind, mend) = match e.kind() {
+                    ErrorKind::AddrInUse => (Kind::Busy, "another process listens there; give each its own port"),
+                    ErrorKind::PermissionDenied => (Kind::Denied, "give a port from 1024 on"),
+                    _ => (Kind::Other, "give an address of this host, such as 127.0.0.1:9184"),
                 };
-                return Err(Error::usage(format!("--metrics-listen={at}"), e).mend(mend));
+                return Err(Error { kind, ..Error::usage(format!("--metrics-listen={at}"), e) }.mend(mend));
             }
         }
     }
