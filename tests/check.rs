@@ -334,34 +334,39 @@ fn on(root: &tempfile::TempDir) -> Ended {
 const RSYSLOG: &str = include_str!("../contrib/rsyslog/logjam.conf");
 
 #[test]
-fn rsyslog_as_shipped_is_well_and_what_it_forbids_is_told() {
+fn rsyslog_as_shipped_is_well_once_it_has_a_bucket_and_what_it_forbids_is_told() {
     let binary = ("usr/bin/logjam", "");
-    on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG), binary])).code_is(0).says("ok   rsyslog: 1 action(s)");
-    on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG)])).code_is(1).says("which is not there");
+    on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG), binary]))
+        .code_is(1)
+        .says("FAIL rsyslog: binary= has no bucket");
+    let set = &*RSYSLOG.replace("BUCKET", "logs");
+    on(&system(&[("etc/rsyslog.d/60-logjam.conf", set), binary])).code_is(0).says("ok   rsyslog: 1 action(s)");
+    on(&system(&[("etc/rsyslog.d/60-logjam.conf", set)])).code_is(1).says("which is not there");
     let drops = "$PrivDropToUser syslog\n";
     let passwd = "root:x:0:0::/:/bin/sh\nsyslog:x:104:110::/:/bin/false\n";
-    let root =
-        system(&[("etc/rsyslog.d/l.conf", RSYSLOG), ("etc/rsyslog.conf", drops), ("etc/passwd", passwd), binary]);
+    let root = system(&[("etc/rsyslog.d/l.conf", set), ("etc/rsyslog.conf", drops), ("etc/passwd", passwd), binary]);
     on(&root).code_is(1).says("rsyslogd becomes syslog, who may not write");
     let profile = "profile rsyslogd /usr/sbin/rsyslogd {\n}\n";
-    let confined = [("etc/rsyslog.d/l.conf", RSYSLOG), ("etc/apparmor.d/usr.sbin.rsyslogd", profile), binary];
+    let confined = [("etc/rsyslog.d/l.conf", set), ("etc/apparmor.d/usr.sbin.rsyslogd", profile), binary];
     on(&system(&confined)).code_is(1).says("FAIL apparmor: ").says("logjam policy apparmor");
     let mended = [&confined[..], &[("etc/apparmor.d/local/usr.sbin.rsyslogd", "/usr/bin/logjam Cx,\n")]].concat();
     on(&system(&mended)).code_is(0);
     let unit = [
-        ("etc/rsyslog.d/l.conf", RSYSLOG),
+        ("etc/rsyslog.d/l.conf", set),
         ("usr/lib/systemd/system/rsyslog.service", "[Service]\nProtectSystem=strict\n"),
         binary,
     ];
     on(&system(&unit)).code_is(1).says("FAIL systemd: rsyslog.service has ProtectSystem=strict");
-    let off = RSYSLOG.replace("confirmMessages=\"on\"", "");
+    let off = set.replace("confirmMessages=\"on\"", "");
     on(&system(&[("etc/rsyslog.conf", &off), binary])).code_is(1).says("go together");
     on(&system(&[("etc/rsyslog.conf", "action(type=\"omfile\")")])).code_is(0);
 }
 
 #[test]
-fn syslog_ng_as_shipped_is_well() {
+fn syslog_ng_as_shipped_is_well_once_it_has_a_bucket() {
     let shipped = include_str!("../contrib/syslog-ng/logjam.conf");
+    on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", shipped)])).code_is(1).says("FAIL syslog-ng: there is no bucket");
+    let shipped = &*shipped.replace("BUCKET", "logs");
     on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", shipped)])).code_is(0).says("ok   syslog-ng: ");
     let restarted = shipped.replace("keep-alive(yes)", "");
     on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", &restarted)])).code_is(0).says("note syslog-ng: ");

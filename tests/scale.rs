@@ -1,5 +1,5 @@
 //! What reading and proving an archive asks of the server, and of memory, as the archive grows: the real binary and a real server.
-//! By default a few days of twenty streams; `LOGJAM_YEAR=365 cargo test --release --test all scale:: -- --nocapture` is a year of a hundred,
+//! By default a few days of twenty streams; `LOGJAM_YEAR=365 cargo test --locked --test all scale:: -- --nocapture` is a year of a hundred,
 //! 876,000 objects with their manifests.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]

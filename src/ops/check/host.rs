@@ -147,6 +147,10 @@ impl Place<'_> {
         if !text.contains("logjam") || !text.contains("program(") {
             return;
         }
+        if text.contains(rsyslog::PLACEHOLDER) {
+            let says = "there is no bucket yet: BUCKET stands for one in the shipped file";
+            lines.push(Line::fail("syslog-ng", says, "put the bucket's name there"));
+        }
         let keeps = text.split_whitespace().collect::<String>().contains("keep-alive(yes)");
         lines.push(match keeps {
             true => Line::ok("syslog-ng", "program() keeps logjam through a reload"),

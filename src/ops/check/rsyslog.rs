@@ -10,6 +10,8 @@ const CONFIRM: u64 = 3_000;
 const CONFIRM_DEFAULT: u64 = 10_000;
 /// The program leaves within this time, in ms.
 const LEAVE: u64 = 2_000;
+/// What stands for the bucket in the shipped files.
+pub const PLACEHOLDER: &str = "://BUCKET/";
 /// The word for all findings.
 const WHAT: &str = "rsyslog";
 
@@ -145,9 +147,17 @@ impl Action {
             let says = "the action has no queue of its own: a logjam that waits holds up every other output";
             lines.push(Line::note(WHAT, says, "see the queue.* parameters that `logjam policy rsyslog` prints"));
         }
+        self.destination(lines);
         if !self.has("--on-error=hold") && !has_file {
             let says = "without --on-error=hold a start that can't succeed takes lines with it";
             lines.push(Line::note(WHAT, says, "put --on-error=hold into binary="));
+        }
+    }
+
+    fn destination(&self, lines: &mut Vec<Line>) {
+        if self.words().any(|word| word.contains(PLACEHOLDER)) {
+            let says = "binary= has no bucket yet: BUCKET stands for one in the shipped file";
+            lines.push(Line::fail(WHAT, says, "put the bucket's name there"));
         }
     }
 }
@@ -173,7 +183,9 @@ mod tests {
             include_str!("../../../contrib/rsyslog/logjam-plain.conf"),
         ] {
             assert_eq!(actions(text).len(), 1);
-            assert_eq!(findings(text), [""; 0]);
+            assert_eq!(findings(&text.replace("BUCKET", "logs")), [""; 0]);
+            let found = findings(text);
+            assert!(matches!(found.as_slice(), [says] if says.contains("no bucket yet")), "{found:?}");
         }
     }
 
