@@ -65,7 +65,12 @@ pub struct Options {
     pub max_bandwidth: Option<u64>,
     /// How long a server may be silent before a call is given up.
     pub patience: Duration,
+    /// How long it may then take to put parts together.
+    pub assembly: Duration,
 }
+
+/// How long S3 may take to put parts together (Amazon S3 API Reference, CompleteMultipartUpload: "several minutes").
+const ASSEMBLY: Duration = Duration::from_secs(300);
 
 impl Options {
     /// The defaults for a bucket.
@@ -85,6 +90,7 @@ impl Options {
             concurrency: 4,
             max_bandwidth: None,
             patience: Duration::from_secs(30),
+            assembly: ASSEMBLY,
         }
     }
 }

@@ -11,9 +11,6 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use std::time::Duration;
 
-/// How long S3 may take to put the parts together.
-const ASSEMBLY: Duration = Duration::from_secs(300);
-
 impl S3 {
     pub(super) async fn begin_upload(&self, key: &str, content_type: &str) -> Result<String, Fault> {
         let relevant = Ways { checksum: true, condition: false };
@@ -115,7 +112,7 @@ impl S3 {
                 .set_if_none_match(ways.condition.then(|| "*".to_owned()))
                 .multipart_upload(list.clone())
                 .customize()
-                .config_override(self.limits(0, ASSEMBLY))
+                .config_override(self.limits(0, self.options.assembly))
                 .send()
         };
         let output = self.call(None, send).await?;
