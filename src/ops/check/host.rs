@@ -116,14 +116,37 @@ impl Place<'_> {
         }
     }
 
-    /// Where rsyslogd has a profile, logjam must be in it.
+    /// Where rsyslogd is confined, logjam must be known to what confines it.
     fn profile(&self, lines: &mut Vec<Line>) {
+        self.selinux(lines);
         let Some(profile) = self.text("etc/apparmor.d/usr.sbin.rsyslogd") else { return };
         let disabled = host::is_there(&self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd"));
         let local = self.text("etc/apparmor.d/local/usr.sbin.rsyslogd").unwrap_or_default();
-        if !disabled && !profile.contains("logjam") && !local.contains("logjam") {
-            let mend = "logjam policy apparmor >> /etc/apparmor.d/local/usr.sbin.rsyslogd, then apparmor_parser -r /etc/apparmor.d/usr.sbin.rsyslogd";
+        // What the profile of Debian 13 and Ubuntu includes.
+        let has_folder = profile.contains("rsyslog.d>");
+        let folder = host::files(&self.at("etc/apparmor.d/rsyslog.d"));
+        let in_folder = || folder.iter().filter_map(|path| host::text(path)).any(|text| text.contains("logjam"));
+        let known = profile.contains("logjam") || local.contains("logjam") || has_folder && in_folder();
+        if !disabled && !known {
+            let place = if has_folder {
+                "> /etc/apparmor.d/rsyslog.d/logjam"
+            } else {
+                ">> /etc/apparmor.d/local/usr.sbin.rsyslogd"
+            };
+            let mend =
+                format!("logjam policy apparmor {place}, then apparmor_parser -r /etc/apparmor.d/usr.sbin.rsyslogd");
             lines.push(Line::fail("apparmor", "rsyslogd has a profile that does not let it start logjam", mend));
+        }
+    }
+
+    /// Only root may see which modules there are.
+    fn selinux(&self, lines: &mut Vec<Line>) {
+        let enforced = self.text("sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
+        let modules =
+            ["targeted", "default", "mls"].map(|kind| format!("var/lib/selinux/{kind}/active/modules/400/logjam"));
+        if enforced && !modules.iter().any(|path| host::is_there(&self.at(path))) {
+            let says = "SELinux is enforced, and no module logjam is seen: without one rsyslogd may not start it";
+            lines.push(Line::note("selinux", says, "logjam policy selinux prints one, and how it is put in"));
         }
     }
 
