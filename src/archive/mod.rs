@@ -30,6 +30,7 @@ use crate::format::sign::Signer;
 use crate::format::state::Stage;
 use follow::Following;
 use plan::Step;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -182,15 +183,65 @@ impl Archive {
                 fs.remove(&self.layout.archive(name))
             }
             Step::Forget(name) => fs.remove(&self.layout.receipt(name)),
-            Step::Clear(path) => {
-                // Somebody may be at work on it.
-                if path.parent() == Some(&self.layout.works()) && locked(&**fs, path, fs.open_read(path))?.is_none() {
-                    return Ok(());
+            Step::Clear(path) => self.clear(path),
+        }
+    }
+
+    /// Removes what is left over, if nobody is at work on it.
+    fn clear(&self, path: &Path) -> Result<()> {
+        let fs = &self.env.fs;
+        // Kept until it is gone: whoever has made a file of that name, and locks it only now, finds it taken, not his own and then gone.
+        let _lock = match path.parent() == Some(&self.layout.works()) {
+            true => match locked(&**fs, path, fs.open_read(path))? {
+                Some(lock) => Some(lock),
+                None => return Ok(()),
+            },
+            false => None,
+        };
+        // It tells that the hour file is archived: that one must not come back without it.
+        fs.sync_dir(self.layout.dir())?;
+        fs.remove(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::fs::open_or_create;
+    use std::sync::Barrier;
+
+    /// The moments in question are microseconds apart.
+    const ROUNDS: usize = 500;
+
+    #[test]
+    fn work_that_somebody_begins_is_not_cleared_from_under_him() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let archive = Archive::new(Env::real(), layout, Sources::Sealed, Codec::Gzip(1));
+        archive.make_dirs().unwrap();
+        let path = archive.layout.works().join("app-20260102T0300Z-host.0000000000000r0123456789ab.log.gz");
+        let fs = &archive.env.fs;
+        let (start, cleared) = (Barrier::new(2), Barrier::new(2));
+        for _ in 0..ROUNDS {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    let held = open_or_create(&**fs, &path).and_then(|file| locked(&**fs, &path, Ok(file)));
+                    cleared.wait();
+                    // Gone between the two is well: it is tried again.
+                    if let Ok(Some(file)) = held {
+                        let there = fs.stat(&path).unwrap().expect("what is locked stands");
+                        assert_eq!(there.id, file.id().unwrap());
+                    }
+                });
+                start.wait();
+                while fs.stat(&path).unwrap().is_none() {
+                    std::hint::spin_loop();
                 }
-                // It tells that the hour file is archived: that one must not come back without it.
-                fs.sync_dir(self.layout.dir())?;
-                fs.remove(path)
-            }
+                archive.clear(&path).unwrap();
+                cleared.wait();
+            });
+            fs.remove(&path).unwrap();
         }
     }
 }
