@@ -1,5 +1,5 @@
 //! Debian's chromium without a window, driven over WebDriver (W3C) by its chromedriver.
-#![allow(clippy::disallowed_methods, dead_code)] // A harness uses the network and the disk; no test file uses all of it.
+#![allow(clippy::disallowed_methods)] // A harness uses the network and the disk.
 
 use crate::cli::{PATIENCE, within};
 use serde_json::{Value, json};
@@ -19,7 +19,6 @@ pub const LEFT: char = '\u{e012}';
 pub const UP: char = '\u{e013}';
 pub const RIGHT: char = '\u{e014}';
 pub const DOWN: char = '\u{e015}';
-pub const TAB: char = '\u{e004}';
 
 /// The longest that an answer may take.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -66,9 +65,15 @@ impl Browser {
         browser
     }
 
-    /// Opens a file and waits until it is loaded.
+    /// Opens a file and waits until it is loaded. On a busy machine the page that a window begins with may come in between.
+    #[track_caller]
     pub fn open(&self, file: &Path) {
-        self.command("url", &json!({ "url": format!("file://{}", file.display()) }));
+        let url = format!("file://{}", file.display());
+        let there = || {
+            self.command("url", &json!({ "url": url }));
+            self.text("return document.readyState === 'complete' ? location.href : ''") == url
+        };
+        assert!(within(PATIENCE, there), "{url} is not shown, but {}", self.text("return location.href"));
     }
 
     /// Runs a function body in the page: what it returns.
