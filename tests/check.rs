@@ -338,7 +338,7 @@ fn rsyslog_as_shipped_is_well_once_it_has_a_bucket_and_what_it_forbids_is_told()
     let binary = ("usr/bin/logjam", "");
     on(&system(&[("etc/rsyslog.d/60-logjam.conf", RSYSLOG), binary]))
         .code_is(1)
-        .says("FAIL rsyslog: binary= has no bucket");
+        .says("FAIL rsyslog: there is no bucket");
     let set = &*RSYSLOG.replace("BUCKET", "logs");
     on(&system(&[("etc/rsyslog.d/60-logjam.conf", set), binary])).code_is(0).says("ok   rsyslog: 1 action(s)");
     on(&system(&[("etc/rsyslog.d/60-logjam.conf", set)])).code_is(1).says("which is not there");

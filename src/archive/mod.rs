@@ -190,7 +190,7 @@ impl Archive {
     /// Removes what is left over, if nobody is at work on it.
     fn clear(&self, path: &Path) -> Result<()> {
         let fs = &self.env.fs;
-        // Kept until it is gone: whoever has made a file of that name, and locks it only now, finds it taken, not his own and then gone.
+        // Kept until it is gone. Somebody may have made the file and be about to lock it: he then finds it taken.
         let _lock = match path.parent() == Some(&self.layout.works()) {
             true => match locked(&**fs, path, fs.open_read(path))? {
                 Some(lock) => Some(lock),

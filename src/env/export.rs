@@ -18,7 +18,7 @@ const ABANDONED: Duration = Duration::from_secs(60);
 /// Also if what has that name is no file, or another process writes there this moment ([`Kind::Exists`]).
 pub fn replace(path: &Path, data: &[u8]) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", path.display(), &e);
-    stands_aside(path)?;
+    may_be_replaced(path)?;
     // Whoever collects such files goes by their ending.
     let work = path.with_added_extension("next");
     let age = |meta: std::fs::Metadata| meta.modified().ok().and_then(|at| at.elapsed().ok());
@@ -38,14 +38,14 @@ pub fn replace(path: &Path, data: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn probe(path: &Path) -> Result<()> {
-    stands_aside(path)?;
+    may_be_replaced(path)?;
     let name = path.with_file_name(format!(".logjam-check.{:08x}", fastrand::u32(..)));
     replace(&name, b"")?;
     std::fs::remove_file(&name).map_err(|e| Error::io("remove", name.display(), &e))
 }
 
 /// Only a file is replaced.
-fn stands_aside(path: &Path) -> Result<()> {
+fn may_be_replaced(path: &Path) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => {
             Err(Error::stop("write", path.display(), Kind::Exists, "what stands there is no file"))

@@ -1,8 +1,8 @@
 //! What surrounds the process: limits, confinement, and the daemons that are set to start it.
 
-use super::Line;
 use super::rsyslog::{self, Action};
 use super::unit::Unit;
+use super::{Line, without_bucket};
 use crate::env::host;
 use crate::env::syslog::{self, Syslog};
 use std::path::{Path, PathBuf};
@@ -44,14 +44,13 @@ impl Place<'_> {
         let profile = self.text("proc/self/attr/apparmor/current").or_else(|| self.text("proc/self/attr/current"));
         let profile =
             profile.map(|text| text.trim_matches(['\n', '\0', ' ']).to_owned()).filter(|text| !text.is_empty());
-        let enforced = self.text("sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
         let status = self.text("proc/self/status").unwrap_or_default();
         let is_set = |name: &str| {
             status.lines().any(|line| line.strip_prefix(name).is_some_and(|value| !matches!(value.trim(), "" | "0")))
         };
         let mut seen = Vec::new();
         match profile {
-            Some(profile) if enforced => seen.push(format!("SELinux enforces on {profile}")),
+            Some(profile) if self.enforces() => seen.push(format!("SELinux enforces on {profile}")),
             Some(profile) if profile != "unconfined" => seen.push(format!("AppArmor: {profile}")),
             _ => {}
         }
@@ -139,12 +138,16 @@ impl Place<'_> {
         }
     }
 
+    /// Whether SELinux does.
+    fn enforces(&self) -> bool {
+        self.text("sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1")
+    }
+
     /// Only root may see which modules there are.
     fn selinux(&self, lines: &mut Vec<Line>) {
-        let enforced = self.text("sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
         let modules =
             ["targeted", "default", "mls"].map(|kind| format!("var/lib/selinux/{kind}/active/modules/400/logjam"));
-        if enforced && !modules.iter().any(|path| host::is_there(&self.at(path))) {
+        if self.enforces() && !modules.iter().any(|path| host::is_there(&self.at(path))) {
             let says = "SELinux is enforced, and no module logjam is seen: without one rsyslogd may not start it";
             lines.push(Line::note("selinux", says, "logjam policy selinux prints one, and how it is put in"));
         }
@@ -170,10 +173,7 @@ impl Place<'_> {
         if !text.contains("logjam") || !text.contains("program(") {
             return;
         }
-        if text.contains(rsyslog::PLACEHOLDER) {
-            let says = "there is no bucket yet: BUCKET stands for one in the shipped file";
-            lines.push(Line::fail("syslog-ng", says, "put the bucket's name there"));
-        }
+        lines.extend(without_bucket("syslog-ng", &text));
         let keeps = text.split_whitespace().collect::<String>().contains("keep-alive(yes)");
         lines.push(match keeps {
             true => Line::ok("syslog-ng", "program() keeps logjam through a reload"),

@@ -10,6 +10,15 @@ use crate::error::Error;
 use serde::Serialize;
 use std::fmt;
 
+/// What stands for the bucket in the shipped files.
+const PLACEHOLDER: &str = "://BUCKET/";
+
+/// What is wrong with a daemon's settings that still name the placeholder.
+fn without_bucket(what: &'static str, text: &str) -> Option<Line> {
+    let says = "there is no bucket yet: BUCKET stands for one in the shipped file";
+    text.contains(PLACEHOLDER).then(|| Line::fail(what, says, "put the bucket's name there"))
+}
+
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! rsyslog's settings, as far as they decide what becomes of lines: its actions with omprog that start logjam
 //! (rsyslog documentation, omprog and "general queue parameters").
 
-use super::Line;
+use super::{Line, without_bucket};
 use std::collections::BTreeMap;
 
 /// An answer takes this at the longest while all is well, or a sign of life comes: a dot each second. In ms.
@@ -10,8 +10,6 @@ const CONFIRM: u64 = 3_000;
 const CONFIRM_DEFAULT: u64 = 10_000;
 /// The program leaves within this time, in ms.
 const LEAVE: u64 = 2_000;
-/// What stands for the bucket in the shipped files.
-pub const PLACEHOLDER: &str = "://BUCKET/";
 /// The word for all findings.
 const WHAT: &str = "rsyslog";
 
@@ -147,17 +145,10 @@ impl Action {
             let says = "the action has no queue of its own: a logjam that waits holds up every other output";
             lines.push(Line::note(WHAT, says, "see the queue.* parameters that `logjam policy rsyslog` prints"));
         }
-        self.destination(lines);
+        lines.extend(self.words().find_map(|word| without_bucket(WHAT, word)));
         if !self.has("--on-error=hold") && !has_file {
             let says = "without --on-error=hold a start that can't succeed takes lines with it";
             lines.push(Line::note(WHAT, says, "put --on-error=hold into binary="));
-        }
-    }
-
-    fn destination(&self, lines: &mut Vec<Line>) {
-        if self.words().any(|word| word.contains(PLACEHOLDER)) {
-            let says = "binary= has no bucket yet: BUCKET stands for one in the shipped file";
-            lines.push(Line::fail(WHAT, says, "put the bucket's name there"));
         }
     }
 }
