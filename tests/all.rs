@@ -22,6 +22,8 @@ mod growing;
 mod omprog;
 #[path = "support/s3.rs"]
 mod server;
+#[path = "support/shared.rs"]
+mod shared;
 #[path = "support/sts.rs"]
 mod sts;
 

@@ -257,9 +257,9 @@ fn wrong_settings_are_told_one_by_one_without_stopping() {
         .says("ok   locks: ");
     check(&["--prefix=a.b"]).code_is(1).says("FAIL names: ").says("ok   locks: ");
     check(&["--level=30"]).code_is(1).says("FAIL settings: --level=30");
-    check(&["--sign-key=/nonexistent", "file:///tmp/{prefix}/{year}/{month}/{day}/{filename}"])
-        .code_is(1)
-        .says("FAIL settings: ");
+    let far = tempfile::tempdir().unwrap();
+    let dest = format!("file://{}/{{prefix}}/{{year}}/{{month}}/{{day}}/{{filename}}", far.path().display());
+    check(&["--sign-key=/nonexistent", &dest]).code_is(1).says("FAIL settings: ");
     check(&["--evry=1h"]).code_is(2);
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk")]
 
 use crate::cli::{self, LOGJAM, files_below, logjam, mode};
+use crate::shared;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,21 +24,21 @@ fn succeeds(command: &mut Command) -> String {
 }
 
 /// The package in two revisions, made once. The second one is the first one with another number.
-static PACKAGES: LazyLock<(tempfile::TempDir, [PathBuf; 2])> = LazyLock::new(|| {
-    let work = tempfile::tempdir_in(Path::new(ROOT).join("target")).unwrap();
+static PACKAGES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
+    let work = shared::directory();
     let mut build = Command::new(Path::new(ROOT).join("contrib/debian/build"));
     build.arg(format!("--binary={LOGJAM}")).args(["--fast", "--offline"]);
-    build.env("CARGO_TARGET_DIR", work.path()).env("CARGO_DEB", Path::new(ROOT).join("target/tools/bin/cargo-deb"));
+    build.env("CARGO_TARGET_DIR", &work).env("CARGO_DEB", Path::new(ROOT).join("target/tools/bin/cargo-deb"));
     let said = succeeds(&mut build);
     let first =
         PathBuf::from(said.lines().rfind(|line| line.ends_with(".deb")).unwrap_or_else(|| panic!("{said}")).trim());
-    let (tree, second) = (work.path().join("tree"), work.path().join("second.deb"));
+    let (tree, second) = (work.join("tree"), work.join("second.deb"));
     succeeds(Command::new("dpkg-deb").arg("--raw-extract").arg(&first).arg(&tree));
     let control = std::fs::read_to_string(tree.join("DEBIAN/control")).unwrap();
     let version = control.lines().find(|line| line.starts_with("Version: ")).unwrap();
     std::fs::write(tree.join("DEBIAN/control"), control.replace(version, &format!("{version}.2"))).unwrap();
     succeeds(Command::new("dpkg-deb").args(["-Zgzip", "-z1", "--build"]).arg(&tree).arg(&second));
-    (work, [first, second])
+    [first, second]
 });
 
 // ----------------------------------------------------------------------------------------------------------- a life of it
@@ -91,7 +92,7 @@ const DEST: &str = "'file:///srv/archive/{prefix}/{year}/{month}/{day}/{filename
 
 #[test]
 fn the_package_is_installed_upgraded_removed_and_purged_and_no_log_is_ever_touched() {
-    let (_, [first, second]) = &*PACKAGES;
+    let [first, second] = &*PACKAGES;
     let debian = Debian::new();
     debian.install(first);
     assert!(debian.sh("logjam --version").starts_with("logjam "));
@@ -133,7 +134,7 @@ fn the_package_is_installed_upgraded_removed_and_purged_and_no_log_is_ever_touch
 
 #[test]
 fn lintian_finds_no_error_in_the_package() {
-    let (_, [package, _]) = &*PACKAGES;
+    let [package, _] = &*PACKAGES;
     // What it says of binaries is about the compiler's.
     let said = succeeds(Command::new("lintian").args(["--no-cfg", "--allow-root", "--fail-on=error"]).arg(package));
     let tags: BTreeSet<_> =
@@ -144,7 +145,7 @@ fn lintian_finds_no_error_in_the_package() {
 
 #[test]
 fn the_package_holds_what_its_parts_need_and_nothing_that_is_not_in_its_place() {
-    let (_, [package, _]) = &*PACKAGES;
+    let [package, _] = &*PACKAGES;
     let tree = tempfile::tempdir().unwrap();
     succeeds(Command::new("dpkg-deb").arg("-x").arg(package).arg(tree.path()));
     let files: BTreeSet<String> = files_below(tree.path()).into_iter().collect();

@@ -16,6 +16,8 @@ mod objects;
 mod server;
 #[path = "s3/settings.rs"]
 mod settings;
+#[path = "support/shared.rs"]
+mod shared;
 #[path = "s3/wire.rs"]
 mod wire;
 

@@ -4,6 +4,7 @@ use crate::cli::{self, Ended, Running, Spool};
 use crate::far::{self, Objects, is_manifest};
 use crate::growing::{LONG, far_from_the_turn, lines};
 use crate::server::{Fault, S3Server, Seen};
+use crate::shared;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use logjam::format::heads::{self, Head};
 use logjam::format::key::{Dest, manifest_key};
@@ -28,7 +29,7 @@ pub struct Made {
     pub objects: Objects,
     pub signer: Signer,
     pub other: Signer,
-    keys: tempfile::TempDir,
+    keys: PathBuf,
     now: DateTime<Utc>,
 }
 
@@ -118,9 +119,9 @@ impl Made {
 
     fn empty() -> Self {
         far_from_the_turn(LONG);
-        let keys = tempfile::tempdir().unwrap();
+        let keys = shared::directory();
         let make = |name: &str| {
-            let path = keys.path().join(name);
+            let path = keys.join(name);
             cli::run(cli::logjam([Path::new("keygen"), &path])).code_is(0);
             Signer::parse(&fs::read_to_string(path).unwrap()).unwrap()
         };
@@ -200,7 +201,7 @@ impl Made {
 
     /// The files of the keys that it is signed with: secret, public.
     pub fn files(&self) -> (PathBuf, PathBuf) {
-        (self.keys.path().join("key"), self.keys.path().join("key.pub"))
+        (self.keys.join("key"), self.keys.join("key.pub"))
     }
 
     pub fn public_key(&self) -> String {
@@ -208,7 +209,7 @@ impl Made {
     }
 
     pub fn other_public_key(&self) -> String {
-        format!("--public-key={}", self.keys.path().join("other.pub").display())
+        format!("--public-key={}", self.keys.join("other.pub").display())
     }
 
     /// What nothing else names, as a file of heads has it.

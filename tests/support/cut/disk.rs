@@ -128,7 +128,7 @@ impl State {
         let dir = path.parent().and_then(|dir| self.find(dir));
         let dir = dir.filter(|dir| self.names(*dir).is_some());
         let name = path.file_name().and_then(|name| name.to_str());
-        dir.zip(name.map(str::to_owned)).ok_or_else(|| refused(op, &text(path), libc::ENOENT))
+        dir.zip(name.map(str::to_owned)).ok_or_else(|| refused(op, text(path), libc::ENOENT))
     }
 
     fn change(&mut self, dir: u64, name: String, node: u64, adds: bool) {
@@ -368,7 +368,7 @@ impl MemFs {
                 match &state.nodes[node].body {
                     Body::Dir { .. } => dirs.push((path, *node)),
                     Body::File { data, .. } => {
-                        found.insert(text(&path), data.clone());
+                        found.insert(text(&path).to_owned(), data.clone());
                     }
                 }
             }
@@ -420,17 +420,24 @@ impl Shared {
     }
 
     fn opened(self: &Arc<Self>, path: &Path, writes: bool) -> Result<Arc<dyn File>> {
-        self.call("open", &text(path), false)?;
+        self.call("open", text(path), false)?;
         let mut state = self.lock();
         let node = state.find(path).filter(|node| state.names(*node).is_none());
-        let node = node.ok_or_else(|| refused("open", &text(path), libc::ENOENT))?;
+        let node = node.ok_or_else(|| refused("open", text(path), libc::ENOENT))?;
         Ok(self.handle(&mut state, node, writes, path))
     }
 
     fn handle(self: &Arc<Self>, state: &mut State, node: u64, writes: bool, path: &Path) -> Arc<dyn File> {
         state.nodes.get_mut(&node).unwrap().writers += usize::from(writes);
         let id = state.number();
-        Arc::new(Handle { disk: Arc::clone(self), node, id, writes, path: text(path), halved: AtomicBool::new(false) })
+        Arc::new(Handle {
+            disk: Arc::clone(self),
+            node,
+            id,
+            writes,
+            path: text(path).to_owned(),
+            halved: AtomicBool::new(false),
+        })
     }
 
     fn entry(state: &State, name: &str, node: u64) -> Entry {
@@ -443,8 +450,8 @@ impl Shared {
     }
 }
 
-fn text(path: &Path) -> String {
-    path.display().to_string()
+fn text(path: &Path) -> &str {
+    path.to_str().expect("names here are text")
 }
 
 fn lies_in(path: &Path, dir: &str) -> bool {
@@ -453,12 +460,12 @@ fn lies_in(path: &Path, dir: &str) -> bool {
 
 impl Fs for MemFs {
     fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
-        self.0.call("create", &text(path), true)?;
+        self.0.call("create", text(path), true)?;
         let mut state = self.0.lock();
         let (dir, name) = state.place("create", path)?;
         let taken = state.names(dir).is_some_and(|names| names.contains_key(&name));
         if taken && self.0.mistake != Mistake::CreateOverwrites {
-            return Err(refused("create", &text(path), libc::EEXIST));
+            return Err(refused("create", text(path), libc::EEXIST));
         }
         let node = state.number();
         let body = Body::File { data: Vec::new(), durable: Vec::new(), pending: Vec::new() };
@@ -476,15 +483,15 @@ impl Fs for MemFs {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<Entry>> {
-        self.0.call("list", &text(dir), false)?;
+        self.0.call("list", text(dir), false)?;
         let state = self.0.lock();
         let names = state.find(dir).and_then(|dir| state.names(dir));
-        let names = names.ok_or_else(|| refused("list", &text(dir), libc::ENOENT))?;
+        let names = names.ok_or_else(|| refused("list", text(dir), libc::ENOENT))?;
         Ok(names.iter().map(|(name, node)| Shared::entry(&state, name, *node)).collect())
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        self.0.call("stat", &text(path), false)?;
+        self.0.call("stat", text(path), false)?;
         if matches!(self.0.mistake, Mistake::NotSeen(dir) if lies_in(path, dir)) {
             return Ok(None);
         }
@@ -494,12 +501,12 @@ impl Fs for MemFs {
     }
 
     fn make_dir(&self, path: &Path) -> Result<bool> {
-        self.0.call("mkdir", &text(path), true)?;
+        self.0.call("mkdir", text(path), true)?;
         let mut state = self.0.lock();
         let (dir, name) = state.place("mkdir", path)?;
         if let Some(node) = state.find(path) {
             let is_dir = state.names(node).is_some();
-            return if is_dir { Ok(false) } else { Err(refused("mkdir", &text(path), libc::ENOTDIR)) };
+            return if is_dir { Ok(false) } else { Err(refused("mkdir", text(path), libc::ENOTDIR)) };
         }
         let node = state.number();
         state.nodes.insert(node, Node::dir(self.0.clock.now()));
@@ -508,16 +515,16 @@ impl Fs for MemFs {
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<()> {
-        self.0.call("link", &text(to), true)?;
+        self.0.call("link", text(to), true)?;
         if matches!(self.0.mistake, Mistake::LinkLost(dir) if lies_in(to, dir)) {
             return Ok(());
         }
         let mut state = self.0.lock();
-        let node = state.find(from).ok_or_else(|| refused("link", &text(from), libc::ENOENT))?;
+        let node = state.find(from).ok_or_else(|| refused("link", text(from), libc::ENOENT))?;
         let (dir, name) = state.place("link", to)?;
         let taken = state.names(dir).is_some_and(|names| names.contains_key(&name));
         if taken && self.0.mistake != Mistake::LinkOverwrites {
-            return Err(refused("link", &text(to), libc::EEXIST));
+            return Err(refused("link", text(to), libc::EEXIST));
         }
         state.change(dir, name, node, true);
         if matches!(self.0.mistake, Mistake::LinkMoves(dir) if lies_in(to, dir)) {
@@ -528,9 +535,9 @@ impl Fs for MemFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.0.call("rename", &text(to), true)?;
+        self.0.call("rename", text(to), true)?;
         let mut state = self.0.lock();
-        let node = state.find(from).ok_or_else(|| refused("rename", &text(from), libc::ENOENT))?;
+        let node = state.find(from).ok_or_else(|| refused("rename", text(from), libc::ENOENT))?;
         let (dir, name) = state.place("rename", to)?;
         if let Some(there) = state.find(to) {
             if there == node {
@@ -538,7 +545,7 @@ impl Fs for MemFs {
                 return Ok(());
             }
             if state.names(there).is_some() {
-                return Err(refused("rename", &text(to), libc::EISDIR));
+                return Err(refused("rename", text(to), libc::EISDIR));
             }
         }
         let (from_dir, from_name) = state.place("rename", from)?;
@@ -548,7 +555,7 @@ impl Fs for MemFs {
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        self.0.call("remove", &text(path), true)?;
+        self.0.call("remove", text(path), true)?;
         if matches!(self.0.mistake, Mistake::NotRemoved(dir) if lies_in(path, dir)) {
             return Ok(());
         }
@@ -560,9 +567,9 @@ impl Fs for MemFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.0.call("sync_dir", &text(dir), true)?;
+        self.0.call("sync_dir", text(dir), true)?;
         let mut state = self.0.lock();
-        let node = state.find(dir).ok_or_else(|| refused("sync_dir", &text(dir), libc::ENOENT))?;
+        let node = state.find(dir).ok_or_else(|| refused("sync_dir", text(dir), libc::ENOENT))?;
         let left_out = match self.0.mistake {
             Mistake::NoNamesSynced => true,
             Mistake::NamesNotSynced(path) => Path::new(path) == dir,

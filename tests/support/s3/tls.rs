@@ -1,9 +1,9 @@
 //! A certification authority for the life of a test process.
 
+use crate::shared;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -11,21 +11,21 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: NamedTempFile,
+    file: PathBuf,
 }
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let file = NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), issuer.pem()).unwrap();
+    let file = shared::directory().join("ca.pem");
+    std::fs::write(&file, issuer.pem()).unwrap();
     Authority { issuer, file }
 });
 
 /// Its certificate, as PEM.
 pub fn ca_file() -> &'static Path {
-    AUTHORITY.file.path()
+    &AUTHORITY.file
 }
 
 /// A server's side of TLS, with a certificate for the loopback interface.
