@@ -289,7 +289,7 @@ fn nothing_is_changed_by_a_look() {
 #[test]
 fn who_may_not_read_all_of_it_is_told_what() {
     let spool = Spool::new();
-    spool.write(&format!("app-{}-web-1.log", minutes_ago(10)), "open\n");
+    let open = spool.write(&format!("app-{}-web-1.log", minutes_ago(10)), "open\n");
     spool.write("archive/.uploaded/x", "");
     spool.write(".logjam/seal/x", "");
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -306,16 +306,25 @@ fn who_may_not_read_all_of_it_is_told_what() {
     run(stranger(&[])).code_is(0).says("app web-1");
     mode(&spool.path("archive"), 0o700);
     mode(&spool.path(".logjam"), 0o700);
-    run(stranger(&[])).code_is(1).says("app web-1").says("not read: list ").says("Permission denied");
+    let shown = run(stranger(&[])).code_is(1).says("app web-1").says("not read: list ").says("Permission denied");
+    // A guess would be no help.
+    let shown = shown.says("; what was stored can't be read").says(" unknown  ");
+    assert!(!shown.said.contains("nothing was uploaded"), "{}", shown.said);
     run(stranger(&["--nagios"])).code_is(3).says("LOGJAM UNKNOWN - not all could be read: list ");
     let output = stranger(&["--json"]).output().unwrap();
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(seen["state"], "unknown");
+    assert_eq!((&seen["state"], &seen["archived"]), (&"unknown".into(), &"unknown".into()));
     let unread: Vec<_> = seen["unread"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     assert!(
         unread.iter().any(|text| text.contains("/archive:")) && unread.iter().any(|text| text.contains("/.logjam")),
         "{unread:?}"
     );
+    // Nor is it said that nothing waits where no file of a stream is seen.
+    fs::remove_file(open).unwrap();
+    let shown = run(stranger(&[])).code_is(1).said;
+    assert!(!shown.contains("No log file lies here") && shown.contains("not read: list "), "{shown}");
+    let line = run(stranger(&["--nagios"])).code_is(3).said;
+    assert!(!line.contains("every line is archived"), "{line}");
     mode(&spool.dir(), 0o700);
     run(stranger(&[])).code_is(1).says("Permission denied");
     run(stranger(&["--nagios"])).code_is(3).says("LOGJAM UNKNOWN - ");

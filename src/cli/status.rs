@@ -132,11 +132,14 @@ fn shown(status: &Status) -> String {
     let _ = match status.archived {
         Archived::Stored => writeln!(text, "; a line is archived once it is stored"),
         Archived::Packed => writeln!(text, "; nothing was uploaded from here: a line is archived once it is packed"),
+        Archived::Unknown => {
+            writeln!(text, "; what was stored can't be read: older lines may wait than are shown here")
+        }
     };
-    if status.streams.is_empty() {
+    if status.streams.is_empty() && status.unread.is_empty() {
         text.push_str("\nNo log file lies here, and none was archived.\n");
-    } else {
-        let _ = writeln!(text, "\n{}", table(&status.streams));
+    } else if !status.streams.is_empty() {
+        let _ = writeln!(text, "\n{}", table(&status.streams, status.archived));
     }
     for process in &status.processes {
         text.push_str(&told(process));
@@ -147,7 +150,7 @@ fn shown(status: &Status) -> String {
     text.trim_end().to_owned()
 }
 
-fn table(streams: &[Stream]) -> String {
+fn table(streams: &[Stream], archived: Archived) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
@@ -165,7 +168,7 @@ fn table(streams: &[Stream]) -> String {
     ]);
     for stream in streams {
         let mut open = stream.open.iter();
-        table.add_row(first_row(stream, open.next()));
+        table.add_row(first_row(stream, open.next(), archived));
         for open in open {
             let blank = || std::iter::repeat_n(String::new(), 3);
             table.add_row(blank().chain(open_cells(Some(open))).chain(blank()).collect::<Vec<_>>());
@@ -177,17 +180,19 @@ fn table(streams: &[Stream]) -> String {
     table.trim_fmt()
 }
 
-fn first_row(stream: &Stream, open: Option<&Open>) -> Vec<String> {
-    let oldest = stream.oldest.as_ref().map_or_else(|| "none".into(), |oldest| age(oldest.age_seconds));
+fn first_row(stream: &Stream, open: Option<&Open>, archived: Archived) -> Vec<String> {
+    let unread = (archived == Archived::Unknown).then(|| "unknown".to_owned());
+    let oldest = stream.oldest.as_ref().map(|oldest| age(oldest.age_seconds));
+    let oldest = oldest.or_else(|| unread.clone()).unwrap_or_else(|| "none".into());
     let mut cells = vec![name(stream), stream.state.word().to_lowercase(), oldest];
     cells.extend(open_cells(open));
     cells.extend([
         stream.ended.files.to_string(),
-        match stream.waiting.files {
+        unread.clone().unwrap_or_else(|| match stream.waiting.files {
             0 => "0".into(),
             files => format!("{files} ({})", ByteSize(stream.waiting.bytes)),
-        },
-        stream.stored.files_24h.to_string(),
+        }),
+        unread.unwrap_or_else(|| stream.stored.files_24h.to_string()),
     ]);
     cells
 }

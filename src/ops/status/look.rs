@@ -55,13 +55,8 @@ pub fn look(env: &Env, layout: &Layout, counting: Counting) -> Result<Status> {
     let sealed = look.listed(&layout.seals());
     let mut archives = look.listed(&layout.archives());
     let waits = look.manifests();
-    let archived = if env.fs.stat(&layout.receipts()).is_ok_and(|dir| dir.is_some()) {
-        Archived::Stored
-    } else {
-        Archived::Packed
-    };
     look.hours(hours, &sealed, &archives);
-    look.receipts(&mut archives);
+    let archived = look.receipts(&mut archives);
     if archived == Archived::Stored {
         look.waiting(archives);
     }
@@ -232,11 +227,19 @@ impl Look<'_> {
         counted.map_err(|e| self.passed_over::<()>(&e)).ok().flatten().map(|lines| lines + known)
     }
 
-    /// What has a receipt is stored; what is left of `archives` is not.
-    fn receipts(&mut self, archives: &mut BTreeMap<LogName, Entry>) {
+    /// What has a receipt is stored; what is left of `archives` is not, if there are receipts.
+    fn receipts(&mut self, archives: &mut BTreeMap<LogName, Entry>) -> Archived {
+        let entries = match self.fs.list(&self.layout.receipts()) {
+            Ok(entries) => entries,
+            Err(e) if e.kind == Kind::NotFound => return Archived::Packed,
+            Err(e) => {
+                self.passed_over::<()>(&e);
+                return Archived::Unknown;
+            }
+        };
         let since = self.now - TimeDelta::hours(24);
         let mut last: BTreeMap<_, (DateTime<Utc>, LogName)> = BTreeMap::new();
-        for (name, entry) in self.listed(&self.layout.receipts()) {
+        for (name, entry) in self.names(entries) {
             archives.remove(&name);
             let stream = self.stream(&name);
             stream.stored.files_24h += u64::from(entry.modified >= since);
@@ -252,6 +255,7 @@ impl Look<'_> {
             stored.last_at = Some(receipt.as_ref().map_or(modified, |receipt| receipt.at));
             stored.last = receipt.map(|receipt| receipt.stored);
         }
+        Archived::Stored
     }
 
     /// Archives without a receipt.

@@ -44,6 +44,8 @@ pub enum Archived {
     Stored,
     /// What is whole in DIR/archive: nothing was ever uploaded from here.
     Packed,
+    /// What was stored could not be read: no archive counts as waiting.
+    Unknown,
 }
 
 /// Space, in bytes.

@@ -107,7 +107,8 @@ pub fn plugin_line(status: &Status) -> String {
             let age = humantime::format_duration(Duration::from_secs(oldest.age_seconds));
             let _ = write!(line, "oldest line not archived came {age} ago, in {}", name(stream));
         }
-        None => line.push_str("every line is archived"),
+        None if status.unread.is_empty() => line.push_str("every line is archived"),
+        None => line.push_str("no line was seen that is not archived"),
     }
     if let Some(trouble) = status.processes.iter().flat_map(|process| &process.state.troubles).next() {
         let _ = write!(line, "; {}: {}", trouble.stage.word(), plain(&trouble.error));
