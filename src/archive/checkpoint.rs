@@ -124,11 +124,11 @@ impl Checkpoints {
         // The rest is packed for it alone.
         let upto = settled.min(packing.plain() + archive.block - 1);
         let Some(entry) = self.entry(archive, growing, packing, upto)? else { return Ok(None) };
-        self.last = Some((growing.name.clone(), upto));
         let mut entries = self.carried(archive, &entry.unfinished.manifest.name)?;
         entries.push(entry);
         entries.drain(..entries.len().saturating_sub(MOST));
         let file = self.draft(archive, &entries, at)?;
+        self.last = Some((growing.name.clone(), upto));
         Ok(Some((self.key.clone(), Body { offset: 0, len: file.len()?, file })))
     }
 
@@ -244,8 +244,7 @@ impl Checkpoints {
         let fs = &archive.env.fs;
         let draft = self.path.with_added_extension("next");
         fs.remove(&draft)?;
-        let file = fs.create(&draft)?;
-        let line = Checkpoint {
+        let line = crate::format::journal::line(&Checkpoint {
             version: VERSION,
             host: archive.host.clone(),
             prefix: self.prefix.clone(),
@@ -253,12 +252,18 @@ impl Checkpoints {
             at,
             rescued: None,
             unfinished: entries.iter().map(|entry| entry.unfinished.clone()).collect(),
-        };
-        append_all(&*file, &crate::format::journal::line(&line))?;
-        for body in entries.iter().flat_map(|entry| &entry.tail) {
-            each_piece(body, |piece| append_all(&*file, piece))?;
+        });
+        let tails = || entries.iter().flat_map(|entry| &entry.tail);
+        archive.has_room(line.len() as u64 + tails().map(|body| body.len).sum::<u64>())?;
+        let file = fs.create(&draft)?;
+        let written = append_all(&*file, &line)
+            .and_then(|()| tails().try_for_each(|body| each_piece(body, |piece| append_all(&*file, piece))))
+            .and_then(|()| fs.rename(&draft, &self.content()));
+        if let Err(e) = written {
+            // Or what nobody needs would keep a full disk full.
+            fs.remove(&draft)?;
+            return Err(e);
         }
-        fs.rename(&draft, &self.content())?;
         Ok(file)
     }
 }

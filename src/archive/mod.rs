@@ -106,6 +106,18 @@ impl Archive {
         }
     }
 
+    /// Whether so many bytes can be written that are only for a while, and as many are left then: what is to last comes first.
+    fn has_room(&self, bytes: u64) -> Result<()> {
+        match self.env.fs.space(self.layout.dir()) {
+            Ok(space) if space.free < bytes.saturating_mul(2) => {
+                let cause = format!("{bytes} bytes are needed, and {} are free", space.free);
+                Err(Error::retry("write in", self.layout.dir().display(), Kind::Full, cause).mend("free some space"))
+            }
+            // What can't be told can't be asked for.
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the directories that it works in, parents first.
     pub fn make_dirs(&self) -> Result<()> {
         let layout = &self.layout;

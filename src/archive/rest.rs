@@ -14,6 +14,7 @@ use crate::format::name::LogName;
 use crate::format::seal::Ended;
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How much is compared at a time, in bytes.
@@ -76,6 +77,13 @@ pub(super) async fn common(
 pub(super) fn begin(archive: &Archive, name: &LogName, body: &Body, common: &Common) -> Result<Option<LogName>> {
     let path = archive.layout.archive(name);
     let whole = summary::of_archive(archive, name, &body.file)?;
+    if whole.ended == Ended::Rescue {
+        // A life that was killed before the receipt came this far.
+        return Ok(match named(name, common) {
+            Some(rest) if is_made(archive, &rest)? => Some(rest),
+            _ => None,
+        });
+    }
     let mut text = plain::reader(Arc::clone(&body.file), name, &path)?;
     let rest = if common.plain < whole.bytes { write_rest(archive, name, &whole, common, &mut *text)? } else { None };
     if rest.is_none() {
@@ -113,20 +121,41 @@ fn write_rest(
             n => left -= n as u64,
         }
     }
-    let hash: String = common.blake3.chars().take(HASH).collect();
-    let Some(other) = name.rest(&hash) else { return Ok(None) };
+    let Some(other) = named(name, common) else { return Ok(None) };
+    if is_made(archive, &other)? {
+        return Ok(Some(other));
+    }
+    archive.has_room(whole.bytes - common.plain)?;
     tracing::warn!("{name}: a rescue stored the first {} of its lines; the rest is stored as {other}", common.lines);
     write(archive, &other, whole, text)?;
     Ok(Some(other))
 }
 
-/// Writes what is left of `text` as an archive.
+/// The name of what an object does not hold.
+fn named(name: &LogName, common: &Common) -> Option<LogName> {
+    name.rest(&common.blake3.chars().take(HASH).collect::<String>())
+}
+
+/// Whether an earlier life made it: it may be stored by now, with its manifest.
+fn is_made(archive: &Archive, rest: &LogName) -> Result<bool> {
+    let stands = |path: PathBuf| archive.env.fs.stat(&path).map(|entry| entry.is_some());
+    Ok(stands(archive.layout.archive(rest))? || stands(archive.layout.receipt(rest))?)
+}
+
+/// Writes what is left of `text` as an archive. In the clear first: that is how the packer takes it.
 fn write(archive: &Archive, other: &LogName, whole: &Summary, text: &mut dyn Read) -> Result<()> {
+    let (fs, draft) = (&archive.env.fs, archive.layout.draft("rest", std::process::id(), other));
+    fs.remove(&draft)?;
+    let written = pack(archive, other, whole, text, &draft);
+    // Also where that failed: or what nobody needs would keep a full disk full.
+    fs.remove(&draft)?;
+    written
+}
+
+fn pack(archive: &Archive, other: &LogName, whole: &Summary, text: &mut dyn Read, draft: &Path) -> Result<()> {
     let (fs, layout) = (&archive.env.fs, &archive.layout);
-    let (plain_path, packed_path) = (layout.draft("rest", std::process::id(), other), layout.work(other));
-    // In the clear first: that is how the packer takes it.
-    fs.remove(&plain_path)?;
-    let source = fs.create(&plain_path)?;
+    let packed_path = layout.work(other);
+    let source = fs.create(draft)?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = plain::fill(text, &mut buffer).map_err(|e| Error::io("read", other, &e))?;
@@ -155,7 +184,6 @@ fn write(archive: &Archive, other: &LogName, whole: &Summary, text: &mut dyn Rea
         Err(e) if e.kind == Kind::Exists => {}
         published => published?,
     }
-    fs.remove(&plain_path)?;
     fs.remove(&layout.progress(other))?;
     fs.remove(&packed_path)
 }

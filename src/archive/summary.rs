@@ -64,7 +64,8 @@ pub(super) fn of_archive(archive: &Archive, name: &LogName, file: &Arc<dyn File>
     let path = archive.layout.archive(name);
     let len = file.len()?;
     if let Some(summary) = written(archive, name)?
-        && summary.packed.as_ref().is_some_and(|packed| packed.bytes == len)
+        // Of one that a rescue stored a beginning of, it tells of that.
+        && (summary.ended == Ended::Rescue || summary.packed.as_ref().is_some_and(|packed| packed.bytes == len))
     {
         return Ok(summary);
     }
