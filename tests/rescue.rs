@@ -228,6 +228,111 @@ fn a_burst_that_the_packer_lags_behind_is_in_a_checkpoint_soon() {
     assert!(unpack(key, &host.data(key)) == text);
 }
 
+/// A life on an empty DIR, until a checkpoint tells of all its lines.
+fn begun_anew(host: &Host, options: &[&str], text: &[u8]) -> Running {
+    std::fs::create_dir_all(host.spool.dir()).unwrap();
+    let running = host.start(options);
+    host.feed_until_kept(&running, text, text.len());
+    let all = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let told = || {
+        let data: Vec<_> = host.checkpoints().iter().map(|key| host.data(key)).collect();
+        let told = data.iter().filter_map(|data| checkpoint::read::<Part>(data)).flat_map(|(told, _)| told.unfinished);
+        told.map(|one| one.manifest.summary.lines).any(|lines| lines == all)
+    };
+    assert!(cli::within(LONG, told), "waited in vain for the checkpoint: {}", running.said());
+    running
+}
+
+/// What the objects hold, and a proof that all is well with them.
+fn texts(host: &Host) -> Vec<Vec<u8>> {
+    let objects = host.objects();
+    objects.iter().for_each(|key| _ = host.assert_manifest(key));
+    let mut verify = cli::logjam(["verify", DEST, "--deep"]);
+    verify.envs(host.server.environment());
+    cli::run(verify).code_is(0);
+    objects.iter().map(|key| unpack(key, &host.data(key))).collect()
+}
+
+#[test]
+fn an_hour_that_its_host_began_anew_without_its_disk_is_saved_beside_what_stands() {
+    far_from_the_turn(LONG);
+    let host = Host::new();
+    let lives = [lines(9_000, 21), lines(8_000, 22), lines(7_000, 23)];
+    for text in &lives[..2] {
+        destroy(&host, begun_anew(&host, OFTEN, text));
+    }
+    let running = begun_anew(&host, OFTEN, &lives[2]);
+    growing::end_hour(&running);
+    host.until_settled(&running, 1);
+    assert_eq!(texts(&host), [lives[2].clone()]);
+    let said = rescue(&host, &["--dry-run"]).code_is(0).said;
+    assert!(said.contains("would save 2 objects; 1 stand already"), "{said}");
+    rescue(&host, &[]).code_is(0).says("saved 2 objects; 1 stand already");
+    let mut found = texts(&host);
+    found.sort();
+    let mut expected = lives.to_vec();
+    expected.sort();
+    assert!(found == expected, "{:?}", host.keys());
+    rescue(&host, &[]).code_is(0).says("saved 0 objects; 0 stand already");
+    host.end_input();
+    growing::ends(running);
+    assert_eq!(host.objects().len(), 3, "{:?}", host.keys());
+}
+
+#[test]
+fn an_hour_that_is_begun_anew_leaves_the_key_to_the_parts_that_are_there() {
+    far_from_the_turn(LONG);
+    for second in [lines(5_000, 26), lines(9 << 20, 27)] {
+        let host = Host::new();
+        let first = lines(9 << 20, 24);
+        destroy(&host, begun_anew(&host, OFTEN, &first));
+        let running = begun_anew(&host, OFTEN, &second);
+        growing::end_hour(&running);
+        host.until_settled(&running, 1);
+        host.end_input();
+        growing::ends(running);
+        assert!(texts(&host) == [second.clone()], "{:?}", host.keys());
+        rescue(&host, &[]).code_is(0).says("saved 1 objects");
+        let found = texts(&host);
+        assert!(found.len() == 2 && found.contains(&first) && found.contains(&second), "{:?}", host.keys());
+        assert!(host.server.open_uploads().is_empty());
+    }
+}
+
+#[test]
+fn parts_whose_key_is_taken_are_kept_until_somebody_makes_room() {
+    far_from_the_turn(LONG);
+    let host = Host::new();
+    let first = lines(9 << 20, 24);
+    destroy(&host, begun_anew(&host, OFTEN, &first));
+    assert_eq!(host.server.open_uploads().len(), 1);
+    // A host that may not see what others have open.
+    host.server.set_fault(|seen| match seen.query.contains("uploads") && seen.method == "GET" {
+        true => Fault::refuse(403, "AccessDenied"),
+        false => Fault::None,
+    });
+    let second = lines(5_000, 25);
+    let running = begun_anew(&host, OFTEN, &second);
+    growing::end_hour(&running);
+    host.until_settled(&running, 1);
+    host.end_input();
+    growing::ends(running);
+    host.server.clear_fault();
+    let keys = host.keys();
+    for _ in 0..2 {
+        rescue(&host, &[])
+            .code_is(1)
+            .says("can only become that object")
+            .says("saved 0 objects")
+            .says("1 could not be saved");
+        assert_eq!((host.keys(), host.server.open_uploads().len()), (keys.clone(), 1), "nothing is changed");
+    }
+    keys.iter().for_each(|key| host.server.remove_object("logs", key));
+    rescue(&host, &[]).code_is(0).says("saved 1 objects");
+    assert!(texts(&host) == [first], "{:?}", host.keys());
+    assert!(host.server.open_uploads().is_empty());
+}
+
 /// How many lines the last checkpoint tells of.
 fn checkpoint_lines(host: &Host) -> u64 {
     if host.checkpoints().is_empty() {

@@ -5,6 +5,7 @@
 use crate::cli::{self, Running, Spool};
 use crate::far;
 use crate::growing::{self, DEST, Host, LONG, far_from_the_turn};
+use crate::server::Fault;
 use logjam::format::checkpoint::{self, Checkpoint};
 use logjam::format::key::manifest_key;
 use logjam::format::manifest::{Manifest, sha256};
@@ -248,6 +249,49 @@ fn a_manifest_that_somebody_else_has_signed_does_not_get_into_the_chain_of_a_hos
     assert_eq!(rescued.len(), 2, "its own lies under a duplicate name");
     let own = rescued.iter().find(|bytes| signed_by(bytes, &secret)).expect("its own");
     assert_eq!((rest.number, rest.previous.unwrap().sha256), (2, sha256(own)));
+}
+
+#[test]
+fn every_hour_that_a_lost_host_left_in_one_checkpoint_is_stored_as_it_signed_it() {
+    far_from_the_turn(LONG);
+    let host = Host::new();
+    let (secret, public) = pair(&host.spool, "key");
+    // Checkpoints get through, and nothing else does.
+    let is_checkpoint = |key: &str| key.starts_with(".logjam/");
+    host.server.set_fault(move |seen| match seen.method.as_str() {
+        "PUT" | "POST" if !is_checkpoint(&seen.key) => Fault::refuse(403, "AccessDenied"),
+        _ => Fault::None,
+    });
+    let running = host.start(&["--checkpoint=1s", &format!("--sign-key={}", secret.display())]);
+    let hours = ["first hour\n", "second hour\n", "third hour\n"];
+    for (number, text) in hours.iter().enumerate() {
+        host.feed(text.as_bytes());
+        running.until("a checkpoint tells of the hours so far", || {
+            let told = if host.checkpoints().is_empty() { Vec::new() } else { told(&host).unfinished };
+            told.len() == number + 1 && told.iter().all(|one| one.manifest.summary.lines == 1)
+        });
+        if number + 1 < hours.len() {
+            running.signal(Signal::SIGUSR1);
+            let packed = || host.spool.archived().iter().filter(|name| name.ends_with(".gz")).count();
+            running.until("the hour has ended", || packed() == number + 1);
+        }
+    }
+    host.kill(running);
+    fs::remove_dir_all(host.spool.dir()).unwrap();
+    host.server.clear_fault();
+    let mut command = cli::logjam(["rescue", DEST, "--older-than=0s"]);
+    command.envs(host.server.environment());
+    cli::run(command).code_is(0).says("saved 3 objects");
+    let objects = host.objects();
+    let texts: Vec<_> = objects.iter().map(|key| cli::unpack(key, &host.data(key))).collect();
+    assert_eq!(texts, hours.map(|text| text.as_bytes().to_vec()));
+    for key in &objects {
+        assert_eq!(host.assert_manifest(key).summary.ended, How::Rescue);
+        assert!(signed_by(&host.data(&manifest_key(key)), &secret), "{key}");
+    }
+    let mut verify = cli::logjam(["verify", DEST, "--deep", &format!("--public-key={}", public.display())]);
+    verify.envs(host.server.environment());
+    cli::run(verify).code_is(0);
 }
 
 #[test]

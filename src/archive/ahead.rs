@@ -76,10 +76,13 @@ pub async fn send(archive: &Archive, store: &dyn Store, dest: &Dest, what: What)
 
 async fn send_parts(archive: &Archive, store: &dyn Store, dest: &Dest, grown: &Grown) -> Result<Option<u64>> {
     let Some(parts) = store.parts() else { return Ok(None) };
+    let key = dest.key(&grown.name);
+    if multipart::is_taken(archive, store, &grown.name, &key).await? {
+        return Ok(None);
+    }
     // What leaves is on the disk here: after a power cut this host knows every line that is at the far end.
     grown.source.sync()?;
     archive.env.fs.sync_dir(archive.layout.dir())?;
-    let key = dest.key(&grown.name);
     let content_type = codec::content_type(&grown.name.to_string());
     let body = Body { file: Arc::clone(&grown.work), offset: 0, len: grown.len };
     multipart::grow(Way { archive, store, parts, name: &grown.name, key: &key, content_type }, &body).await

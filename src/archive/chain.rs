@@ -97,6 +97,11 @@ struct Head {
     bytes: Vec<u8>,
 }
 
+/// Whether this DIR has made a manifest of the stream.
+pub(super) fn is_begun(archive: &Archive, name: &LogName) -> Result<bool> {
+    Ok(head(archive, name)?.is_some())
+}
+
 /// The last manifest of a stream that was made here.
 fn head(archive: &Archive, name: &LogName) -> Result<Option<Head>> {
     let mut all = all(archive, &archive.layout.manifests(), name)?;
@@ -223,7 +228,12 @@ fn stored_one(archive: &Archive, name: &LogName, manifest: &Manifest, instead: O
     }
     // It tells that its summary is used up: that one must not come back without it.
     fs.sync_dir(&layout.summaries())?;
-    fs.remove(&path)
+    fs.remove(&path)?;
+    match instead {
+        None => Ok(()),
+        // Once the chain has gone on behind the other one, this one would find no place any more.
+        Some(_) => fs.sync_dir(&layout.manifests()),
+    }
 }
 
 fn forget(fs: &dyn Fs, heads: Vec<Head>, but: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Sending an archive in parts, also while it grows. Each part that the far end took is written to the upload's journal, so
 //! that the next try, in this life or another, goes on from there: nothing is paid for twice, and nothing is left open.
 
-use super::Archive;
+use super::{Archive, chain};
 use crate::env::checksum;
 use crate::env::fs::{File, append_all, read_whole};
 use crate::env::store::{Body, Multipart, Part, Store, Stored};
@@ -90,12 +90,28 @@ pub(super) async fn grow(way: Way<'_>, body: &Body) -> Result<Option<u64>> {
         Err(e) if e.kind == Kind::NotFound => {
             abandon(way.archive, way.store, way.name).await?;
             match way.store.look(way.key).await {
+                Ok(Some(_)) => Ok(None),
                 // Not allowed to know: the end of the hour will tell.
-                Err(e) if e.kind == Kind::Denied => Ok(Some(0)),
-                found => Ok(found?.is_none().then_some(0)),
+                Err(looked) if looked.kind != Kind::Denied => Err(looked),
+                // Begun again in a while: a server that forgets each upload is not to be asked without end.
+                _ => Err(Error::retry("upload", way.name, Kind::NotFound, e)),
             }
         }
         sent => sent.map(Some),
+    }
+}
+
+/// Whether somebody else is sending to a key: a host of this name that lost its disk, and whose hour a rescue can finish at that
+/// key only. The first hour of a DIR is asked about, no other one can meet that.
+pub(super) async fn is_taken(archive: &Archive, store: &dyn Store, name: &LogName, key: &str) -> Result<bool> {
+    let Some(parts) = store.parts() else { return Ok(false) };
+    if archive.env.fs.stat(&archive.layout.journal(name))?.is_some() || chain::is_begun(archive, name)? {
+        return Ok(false);
+    }
+    match parts.open(key).await {
+        // Without the right to look: then a rescue says what to do.
+        Err(e) if e.class != Class::Retry => Ok(false),
+        open => Ok(!open?.is_empty()),
     }
 }
 

@@ -1,18 +1,23 @@
 //! Finishes the hours of hosts that are gone, from their checkpoints: the parts that the far end holds, with the tail behind
 //! them, become the object. Nothing that stands is touched, so that two rescues, or a host that was only cut off, do no harm:
-//! who finds the object there takes it for what it is.
+//! who finds the object there takes it for what it is. One that does not hold the lines of a checkpoint is somebody else's, of a
+//! host that began its hour anew without its disk: then they go beside it.
 
 use super::chain::JSON;
 use crate::env::Env;
-use crate::env::store::{Found, Listed, Part, Store, in_memory, read_small};
+use crate::env::store::{Content, Found, Listed, Part, Store, in_memory, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
 use crate::format::journal;
-use crate::format::key::{CHECKPOINTS, PROBES};
+use crate::format::key::{CHECKPOINTS, PROBES, manifest_key};
+use crate::format::layout::ZSTD;
 use crate::format::manifest::{self, Link, Manifest, sha256};
+use crate::format::name::{DUPLICATES, LogName};
 use crate::format::sign::Signer;
 use bytes::Bytes;
 use chrono::TimeDelta;
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +66,18 @@ pub struct Report {
     pub done: usize,
     /// What could not be done.
     pub failed: Vec<Error>,
+    /// Keys where what a checkpoint told of stands now, or something that took its place.
+    ended: BTreeSet<String>,
+    /// Uploads of what could not be finished.
+    kept: BTreeSet<String>,
+}
+
+/// Where an unfinished object belongs.
+enum Place {
+    /// Nothing stands at this key.
+    Free(String),
+    /// It stands there, or (`false`) one that begins with its lines.
+    Taken(String, bool),
 }
 
 /// A manifest that stands. The host made all of a checkpoint's as if each of them came next; stored, they are a chain.
@@ -82,22 +99,38 @@ impl Rescue {
     /// Looks at every checkpoint. `say` gets a line for each stream and object.
     pub async fn run(&self, mut say: impl FnMut(&str)) -> Result<Report> {
         let mut report = Report::default();
-        let mut after: Option<String> = None;
+        let (mut after, mut later): (Option<String>, _) = (None, Vec::new());
         loop {
             let page = self.store.list(CHECKPOINTS, after.as_deref()).await?;
             for listed in page.keys.iter().filter(|listed| !listed.key.starts_with(PROBES)) {
-                if let Err(e) = self.stream(listed, &mut report, &mut say).await {
+                if let Err(e) = self.stream(listed, Some(&mut later), &mut report, &mut say).await {
                     report.failed.push(e);
                 }
             }
             after = page.keys.into_iter().next_back().map(|last| last.key).filter(|_| page.more);
             if after.is_none() {
-                return Ok(report);
+                break;
             }
         }
+        for listed in &later {
+            if let Err(e) = self.stream(listed, None, &mut report, &mut say).await {
+                report.failed.push(e);
+            }
+        }
+        for key in &report.ended {
+            self.close(key, &report.kept).await;
+        }
+        Ok(report)
     }
 
-    async fn stream(&self, listed: &Listed, report: &mut Report, say: &mut impl FnMut(&str)) -> Result<()> {
+    /// `later`: takes those that tell of no parts, which can become one object only.
+    async fn stream(
+        &self,
+        listed: &Listed,
+        later: Option<&mut Vec<Listed>>,
+        report: &mut Report,
+        say: &mut impl FnMut(&str),
+    ) -> Result<()> {
         let age = self.env.clock.now().signed_duration_since(listed.modified);
         if age < TimeDelta::from_std(self.older_than).unwrap_or(TimeDelta::MAX) {
             report.living += 1;
@@ -114,18 +147,28 @@ impl Rescue {
             report.done += 1;
             return Ok(());
         }
+        if let Some(later) = later
+            && checkpoint.unfinished.iter().all(|unfinished| unfinished.upload.is_none())
+        {
+            later.push(listed.clone());
+            return Ok(());
+        }
         let before = report.failed.len();
         let mut last = None;
         for (unfinished, tail) in checkpoint.unfinished.iter().zip(tails) {
             match self.finish(unfinished, data.slice(tail), &mut last).await {
-                Ok(fate) => {
+                Ok((key, fate)) => {
                     match fate {
                         Fate::Saved | Fate::WouldSave => report.saved += 1,
                         Fate::Stands => report.stand += 1,
                     }
-                    say(&self.line(&checkpoint, unfinished, fate));
+                    report.ended.insert(unfinished.manifest.key.clone());
+                    say(&self.line(&checkpoint, unfinished, &key, fate));
                 }
-                Err(e) => report.failed.push(e),
+                Err(e) => {
+                    report.kept.extend(unfinished.upload.clone());
+                    report.failed.push(e);
+                }
             }
         }
         if report.failed.len() == before && !self.dry_run {
@@ -134,52 +177,136 @@ impl Rescue {
         Ok(())
     }
 
-    fn line(&self, checkpoint: &Checkpoint<Part>, unfinished: &Unfinished<Part>, fate: Fate) -> String {
-        let (manifest, place) = (&unfinished.manifest, &self.place);
+    fn line(&self, checkpoint: &Checkpoint<Part>, unfinished: &Unfinished<Part>, key: &str, fate: Fate) -> String {
+        let (summary, place) = (&unfinished.manifest.summary, &self.place);
         let what = match fate {
             Fate::Saved => "saved",
             Fate::WouldSave => "would save",
-            Fate::Stands => return format!("{place}{}: stands already", manifest.key),
+            Fate::Stands => return format!("{place}{key}: stands already"),
         };
-        format!(
-            "{place}{}: {what} {} lines, {} bytes, up to {}",
-            manifest.key,
-            manifest.summary.lines,
-            manifest.summary.bytes,
-            checkpoint.at.format("%FT%TZ")
-        )
+        let at = checkpoint.at.format("%FT%TZ");
+        format!("{place}{key}: {what} {} lines, {} bytes, up to {at}", summary.lines, summary.bytes)
     }
 
-    /// Makes the object, and then its manifest. `last`: what stands of the one before it in the checkpoint.
-    async fn finish(&self, unfinished: &Unfinished<Part>, tail: Bytes, last: &mut Option<Chained>) -> Result<Fate> {
-        let manifest = &unfinished.manifest;
-        let len = unfinished.sent + unfinished.tail;
-        let there = self.store.look(&manifest.key).await?;
-        let is_other = there.as_ref().is_some_and(|found| !is_this(found, len, &unfinished.crc));
-        let fate = match there {
-            Some(_) => Fate::Stands,
-            None if self.dry_run => return Ok(Fate::WouldSave),
-            None => self.make(unfinished, tail, len).await?,
+    /// Makes the object, and then its manifest: at which key. `last`: what stands of the one before it in the checkpoint.
+    async fn finish(
+        &self,
+        unfinished: &Unfinished<Part>,
+        tail: Bytes,
+        last: &mut Option<Chained>,
+    ) -> Result<(String, Fate)> {
+        let ready = &unfinished.manifest;
+        let (mut fate, mut failed, mut tries) = (Fate::Stands, None::<Error>, 0);
+        let (key, exact) = loop {
+            let key = match self.place(unfinished).await? {
+                Place::Free(key) => key,
+                Place::Taken(key, exact) => {
+                    // Whatever was answered: what stands there now tells what became of it.
+                    if failed.is_some() && exact {
+                        fate = Fate::Saved;
+                    }
+                    break (key, exact);
+                }
+            };
+            match failed.take() {
+                Some(e) if e.kind == Kind::NotFound => {
+                    let lost = format!("the upload with its first {} bytes is gone", unfinished.sent);
+                    return Err(
+                        Error::stop("rescue", &key, Kind::NotFound, lost).mend("its host may have them on its disk")
+                    );
+                }
+                Some(e) if tries >= TRIES => return Err(e),
+                _ => {}
+            }
+            if unfinished.upload.is_some() && key != ready.key {
+                let cause = format!(
+                    "an object without these lines stands there, and their first {} packed bytes are parts of an upload that can \
+                     only become that object",
+                    unfinished.sent
+                );
+                let mend = "copy that object and its manifest to other keys, remove them, and rescue again";
+                return Err(Error::stop("rescue", &ready.key, Kind::Exists, cause).mend(mend));
+            }
+            if self.dry_run {
+                return Ok((key, Fate::WouldSave));
+            }
+            tries += 1;
+            match self.make(unfinished, &key, tail.clone()).await {
+                Ok(()) => {
+                    fate = Fate::Saved;
+                    break (key, true);
+                }
+                Err(e) => failed = Some(e),
+            }
         };
         if self.dry_run {
-            return Ok(fate);
+            return Ok((key, fate));
         }
-        self.close(&manifest.key).await;
-        // Also when the object was made by a rescue that came no further.
-        let stands = if is_other { None } else { self.tell(unfinished, last.take()).await? };
-        let stands = match stands {
-            None => read_small(&*self.store, &unfinished.manifest_key, manifest::LARGEST).await?.map(|(_, data)| data),
-            told => told,
+        let is_own = key == ready.key;
+        let place = if is_own { unfinished.manifest_key.clone() } else { manifest_key(&key) };
+        let told = if exact {
+            // Also when the object was made by a rescue that came no further.
+            let line = if is_own {
+                self.line_of(ready, last.take())
+            } else {
+                // Its host's signature is on another key.
+                let moved = Manifest { key: key.clone(), signature: None, signed_by: None, ..Manifest::clone(ready) };
+                self.line_of(&moved.into(), last.take())
+            };
+            self.tell(&place, line).await?
+        } else {
+            read_small(&*self.store, &place, manifest::LARGEST).await?.map(|(_, data)| data)
         };
-        *last = stands.and_then(|data| Chained::of(manifest, &unfinished.manifest_key, &data));
-        Ok(fate)
+        *last = told.and_then(|data| Chained::of(ready, &place, &data));
+        Ok((key, fate))
     }
 
-    /// Stores the manifest, behind the one before it: `None` if one stands there.
-    async fn tell(&self, unfinished: &Unfinished<Part>, last: Option<Chained>) -> Result<Option<Bytes>> {
-        let data = Bytes::from(self.line_of(&unfinished.manifest, last));
-        match self.store.create(&unfinished.manifest_key, in_memory(data.clone()), JSON).await {
-            Err(e) if e.kind == Kind::Exists => Ok(None),
+    /// Where an unfinished object stands or belongs: its key, or that of the first duplicate where nothing stands, if something else
+    /// does at the ones before.
+    async fn place(&self, unfinished: &Unfinished<Part>) -> Result<Place> {
+        let ready = &unfinished.manifest;
+        let name = LogName::parse(&ready.name);
+        let duplicates = (0..DUPLICATES).filter_map(|n| Some(name.as_ref()?.duplicate(n).to_string()));
+        let mut free = None;
+        for key in
+            std::iter::once(ready.key.clone()).chain(duplicates.map(|name| ready.key.replace(&ready.name, &name)))
+        {
+            match self.store.look(&key).await? {
+                // Its own key may have been left to another object, which was not made.
+                None if free.is_none() && key == ready.key => free = Some(key),
+                None => return Ok(Place::Free(free.unwrap_or(key))),
+                Some(found) if is_this(&found, unfinished) => return Ok(Place::Taken(key, true)),
+                Some(_) if self.is_held(&key, ready).await? => return Ok(Place::Taken(key, false)),
+                Some(_) => {}
+            }
+        }
+        let cause = "other content stands there, and at all 25 names for duplicates";
+        free.map(Place::Free).ok_or_else(|| Error::stop("rescue", &ready.key, Kind::Exists, cause))
+    }
+
+    /// Whether the text of an object begins with what a manifest tells of: its host went on.
+    async fn is_held(&self, key: &str, manifest: &Manifest) -> Result<bool> {
+        let Some((_, mut content)) = self.store.fetch(key, 0).await? else { return Ok(false) };
+        let beginning = Beginning { left: manifest.summary.bytes, blake3: blake3::Hasher::new() };
+        let beginning = if manifest.name.ends_with(ZSTD) {
+            let mut decoder = zstd::stream::write::Decoder::new(beginning).map_err(|e| Error::io("read", key, &e))?;
+            pour(&mut *content, &mut decoder).await?;
+            decoder.into_inner()
+        } else {
+            let mut decoder = flate2::write::MultiGzDecoder::new(beginning);
+            pour(&mut *content, &mut decoder).await?;
+            decoder.get_ref().clone()
+        };
+        Ok(beginning.left == 0 && beginning.blake3.finalize().to_hex().as_str() == manifest.summary.blake3)
+    }
+
+    /// Stores a manifest: what stands there then.
+    async fn tell(&self, key: &str, line: Vec<u8>) -> Result<Option<Bytes>> {
+        let data = Bytes::from(line);
+        match self.store.create(key, in_memory(data.clone()), JSON).await {
+            Err(e) if e.kind == Kind::Exists => {
+                Ok(read_small(&*self.store, key, manifest::LARGEST).await?.map(|(_, data)| data))
+            }
             stored => stored.map(|_| Some(data)),
         }
     }
@@ -199,46 +326,22 @@ impl Rescue {
         self.signer.as_ref().map_or_else(|| line.clone(), |signer| signer.sign_line(&line))
     }
 
-    /// Gives up what is open to a key where an object stands: nobody can complete it any more. Without the rights for that, a
+    /// Gives up what is open to a key where an object stands, and nobody can complete any more. Without the rights for that, a
     /// lifecycle rule has to.
-    async fn close(&self, key: &str) {
+    async fn close(&self, key: &str, kept: &BTreeSet<String>) {
         let Some(parts) = self.store.parts().filter(|_| !self.dry_run) else { return };
-        for id in parts.open(key).await.unwrap_or_default() {
-            if let Err(e) = parts.abort(key, &id).await {
+        let open = parts.open(key).await.unwrap_or_default();
+        for id in open.iter().filter(|id| !kept.contains(*id)) {
+            if let Err(e) = parts.abort(key, id).await {
                 tracing::debug!("{e}; an upload that nobody can complete may stay open");
             }
         }
     }
 
-    async fn make(&self, unfinished: &Unfinished<Part>, tail: Bytes, len: u64) -> Result<Fate> {
-        let key = &unfinished.manifest.key;
-        let mut tries = 0;
-        loop {
-            let made = match &unfinished.upload {
-                Some(upload) => self.complete(unfinished, upload, tail.clone()).await,
-                None => {
-                    let created = self.store.create(key, in_memory(tail.clone()), &unfinished.content_type).await;
-                    created.map(|_| ())
-                }
-            };
-            tries += 1;
-            let e = match made {
-                Ok(()) => return Ok(Fate::Saved),
-                Err(e) => e,
-            };
-            // Whatever was answered: what stands there now tells what became of it.
-            match self.store.look(key).await? {
-                Some(found) if is_this(&found, len, &unfinished.crc) => return Ok(Fate::Saved),
-                Some(_) => return Ok(Fate::Stands),
-                None if e.kind == Kind::NotFound => {
-                    let lost = format!("the upload with its first {} bytes is gone", unfinished.sent);
-                    return Err(
-                        Error::stop("rescue", key, Kind::NotFound, lost).mend("its host may have them on its disk")
-                    );
-                }
-                None if tries >= TRIES => return Err(e),
-                None => {}
-            }
+    async fn make(&self, unfinished: &Unfinished<Part>, key: &str, tail: Bytes) -> Result<()> {
+        match &unfinished.upload {
+            Some(upload) => self.complete(unfinished, upload, tail).await,
+            None => self.store.create(key, in_memory(tail), &unfinished.content_type).await.map(|_| ()),
         }
     }
 
@@ -280,6 +383,39 @@ impl Rescue {
 }
 
 /// Whether an object is the one that is meant, as far as the far end tells.
-fn is_this(found: &Found, len: u64, crc: &str) -> bool {
-    found.len == len && found.checksum.as_deref().is_none_or(|checksum| checksum == crc)
+fn is_this(found: &Found, unfinished: &Unfinished<Part>) -> bool {
+    let len = unfinished.sent + unfinished.tail;
+    found.len == len && found.checksum.as_deref().is_none_or(|checksum| checksum == unfinished.crc)
+}
+
+/// Digests the beginning of a text, and takes no more.
+#[derive(Clone)]
+struct Beginning {
+    left: u64,
+    blake3: blake3::Hasher,
+}
+
+impl Write for Beginning {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(text.len());
+        self.blake3.update(&text[..most]);
+        self.left -= most as u64;
+        Ok(most)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a content to a decoder until that takes no more.
+async fn pour(content: &mut dyn Content, decoder: &mut (dyn Write + Send)) -> Result<()> {
+    while let Some(piece) = content.next().await? {
+        if decoder.write_all(&piece).is_err() {
+            return Ok(());
+        }
+    }
+    // What can't be unpacked is not what is looked for.
+    let _ = decoder.flush();
+    Ok(())
 }

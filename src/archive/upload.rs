@@ -98,6 +98,10 @@ async fn place(archive: &Archive, store: &dyn Store, dest: &Dest, name: &LogName
                 format!("the key of its manifest is {longest} bytes long, and {KEY_LIMIT} is the most that S3 takes");
             return Err(Error::stop("store", dest.url(&key), Kind::Other, cause).mend("shorten DEST or the prefix"));
         }
+        if multipart::is_taken(archive, store, name, &key).await? {
+            tracing::warn!("{}: an upload of another life is open to it; this gets another name", dest.url(&key));
+            continue;
+        }
         match send(archive, store, name, &key, body).await {
             Err(e) if e.kind == Kind::Exists => match store.matches(&key, body.clone()).await {
                 Ok(true) => return Ok(Placed::At(key, Stored::default())),
