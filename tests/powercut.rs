@@ -432,6 +432,7 @@ fn what_a_rescue_and_the_host_that_comes_back_store_is_every_line_once() {
             let some = if full() { &all[..] } else { &all[turn % 4..=turn % 4] };
             for how in some {
                 rescued(setup, &machine, &ledger, (first, *how), &mut here);
+                cut_again(setup, &machine, &ledger, (first, *how), &mut here);
             }
             found.lock().unwrap().add(here);
         });
@@ -462,6 +463,50 @@ fn rescued(setup: &Setup, first: &Machine, ledger: &Ledger, cut: Cut, found: &mu
     let leave = Leave { rescued: true, ..Leave::after(&[cut.1]) };
     if let Err(e) = done.and_then(|()| check::at_the_end(&away, setup, &ledger, leave)) {
         found.fault(&e, || format!("{e}\n{}", story(setup, Mistake::None, &[cut])));
+    }
+}
+
+/// The same with a host that comes back, and is killed or cut off once more before it has stored the rest.
+fn cut_again(setup: &Setup, first: &Machine, ledger: &Ledger, cut: Cut, found: &mut Found) {
+    let comes_back = |power: Arc<Power>, ledger: &mut Ledger| {
+        let away = first.after(cut.1, outage(cut.0), Power::cut_at(None));
+        life::rescue(&away, setup)?;
+        let back = away.after(Survivor::Killed, outage(cut.0), power);
+        live(&back, setup, ledger, Script::Second, 1).map(|()| back)
+    };
+    let steps = match comes_back(Power::cut_at(None), &mut ledger.clone()) {
+        Ok(whole) => whole.power.steps(),
+        Err(e) => return found.fault(&e, || format!("{e}\n{}", story(setup, Mistake::None, &[cut]))),
+    };
+    let step = if full() { 1 } else { 11 };
+    for at in (found.turn % step..steps).step_by(usize::try_from(step).unwrap()) {
+        found.images += 1;
+        let how = if at % 2 == 0 { Survivor::Killed } else { Survivor::Coin(at) };
+        // What went wrong, and the changes of both lives if `told`.
+        let lives = |told: bool| {
+            let power = |power: Arc<Power>| if told { power.traced() } else { power };
+            let mut ledger = ledger.clone();
+            let back = comes_back(power(Power::cut_at(Some(at))), &mut ledger)?;
+            let last = back.after(how, outage(at), power(Power::cut_at(None)));
+            let leave = Leave { rescued: true, ..Leave::after(&[cut.1, how]) };
+            let done = live(&last, setup, &mut ledger, Script::Last, 2)
+                .and_then(|()| check::at_the_end(&last, setup, &ledger, leave));
+            let ends = |machine: &Machine, most| {
+                let all = machine.power.trace();
+                all[all.len().saturating_sub(most)..].to_vec()
+            };
+            done.map_err(|e| {
+                let lives: [Vec<String>; 2] = [ends(&back, 40), ends(&last, 200)];
+                format!(
+                    "{e}\n{cut:?}, rescued, back until {at} {how:?}\n{}\n{}",
+                    lives[0].join("\n"),
+                    lives[1].join("\n")
+                )
+            })
+        };
+        if let Err(e) = lives(false) {
+            found.fault(e.split('\n').next().unwrap_or_default(), || lives(true).err().unwrap_or(e.clone()));
+        }
     }
 }
 

@@ -250,7 +250,10 @@ fn judge_answer(op: &'static str, bucket: &str, subject: String, answer: &Answer
             .mend("the server does not know what the settings ask for: try without --sse, --storage-class and --tag"),
         ("RequestTimeout" | "BadDigest" | "IncompleteBody" | "InternalError", _)
         | ("XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch", _) => retry(Kind::Other),
-        ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) | (_, 404) => stop(Kind::NotFound),
+        // A part that is not the one that was sent: somebody else took its place, and of the upload no use is left.
+        ("NoSuchKey" | "NoSuchUpload" | "NotFound" | "InvalidPart" | "InvalidPartOrder", _) | (_, 404) => {
+            stop(Kind::NotFound)
+        }
         ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
             stop(Kind::Denied).mend(format!("this needs the right {}{ALL_RIGHTS}", right(op)))
         }
