@@ -12,6 +12,7 @@ use logjam::format::manifest::{Link, Manifest, Packed, sha256};
 use logjam::format::sign::Signer;
 use made::{Made, Place, TEMPLATE};
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 /// Findings, by kind.
 fn kinds(ended: &Ended) -> BTreeMap<String, usize> {
@@ -132,6 +133,29 @@ fn what_nobody_tells_of_is_extra() {
             assert!(said.contains(&format!("EXTRA {period}")), "{said}");
             clean(objects.verify(&["--ignore=extra"]));
         }
+    }
+}
+
+#[test]
+fn an_object_whose_manifest_may_still_come_is_told_and_no_finding() {
+    let made = Made::get();
+    let key = made.objects.keys().find(|key| is_archive(key)).unwrap();
+    let extra = key.replace(".log.gz", ".0000000000000.log.gz");
+    let second = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+    for place in [Place::bucket(&made.objects), Place::directory(&made.objects)] {
+        place.put_of(&extra, b"x", second(20));
+        clean(place.verify(&[])).says("1 objects are so young that their manifests may still come");
+        let heads = made.no_heads(&place);
+        let said = clean(place.verify(&["--json", "--deep", &heads.option()])).said;
+        assert!(said.contains(r#""young":1"#) && heads.path().exists(), "{said}");
+        // What can have no manifest is extra at once.
+        place.put_of("notes.txt", b"x", second(20));
+        let said = finds(place.verify(&[]), "EXTRA", "notes.txt").said;
+        assert!(!said.contains(&extra), "{said}");
+        place.remove("notes.txt");
+        place.put_of(&extra, b"x", second(100));
+        let said = finds(place.verify(&[]), "EXTRA", &extra).said;
+        assert!(!said.contains("young"), "{said}");
     }
 }
 

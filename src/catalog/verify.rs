@@ -23,7 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How many manifests are fetched at once.
 const AT_ONCE: usize = 32;
-/// What was stored since so long before the check began may have come while it went on, by another clock.
+/// What was stored since so long before the check began may have come while it went on, by another clock; and the manifest of such
+/// an object may be on its way.
 const YOUNG: TimeDelta = TimeDelta::minutes(1);
 /// How many of those are remembered.
 pub(super) const MOST_YOUNG: usize = 10_000;
@@ -55,6 +56,8 @@ pub struct Outcome {
     pub objects: u64,
     /// Bytes of objects that were read.
     pub bytes: u64,
+    /// Objects that no manifest tells of, and that are so young that theirs may still come.
+    pub young: u64,
     /// Streams.
     pub streams: usize,
     /// Where the chains end now, and those of streams that were not looked at.

@@ -29,6 +29,9 @@ use std::time::Duration;
 /// the signature of such a key. LATE: with --max-age, a stream that has not come. With --from, where periods are shorter than an
 /// hour, those of the hour before are looked at as well.
 ///
+/// A manifest follows its object: one that is younger than a minute and has none yet is no finding, but counted at the end. The
+/// next check judges it.
+///
 /// Nothing in an archive tells that its newest manifests were removed or, unless they are signed, changed; nor that all of a chain
 /// was made anew with a stolen key: for that the last known heads are needed (--heads).
 ///
@@ -162,6 +165,7 @@ fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) -> Res
             "manifests": outcome.manifests,
             "objects": outcome.objects,
             "bytes_read": outcome.bytes,
+            "young": outcome.young,
             "findings": findings,
         }});
         return say(&summary.to_string()).map(|_| ());
@@ -172,5 +176,9 @@ fn summary(args: &Args, outcome: &Outcome, counts: &BTreeMap<Fault, u64>) -> Res
     let found: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {}", kind.word())).collect();
     let found = if found.is_empty() { "nothing found".to_owned() } else { found.join(", ") };
     tracing::info!("{seen}: {found}");
+    if outcome.young > 0 {
+        let young = outcome.young;
+        tracing::info!("{young} objects are so young that their manifests may still come: the next check judges them");
+    }
     Ok(())
 }

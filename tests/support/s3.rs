@@ -29,7 +29,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio_rustls::TlsAcceptor;
 
@@ -326,7 +326,12 @@ impl S3Server {
 
     /// Stores an object without a request.
     pub fn put_object(&self, bucket: &str, key: &str, data: &[u8]) {
-        self.shared.buckets.put(bucket, key, data);
+        self.put_object_of(bucket, key, data, SystemTime::now());
+    }
+
+    /// The same; as if that had been then.
+    pub fn put_object_of(&self, bucket: &str, key: &str, data: &[u8], modified: SystemTime) {
+        self.shared.buckets.put(bucket, key, data, modified);
     }
 
     /// Says from now on another checksum of an object than its own; one with a dash is that of its parts' checksums.

@@ -289,13 +289,21 @@ impl Place {
         place
     }
 
+    /// Stores an object, as if that had been some hours ago: what is young is not judged yet.
     pub fn put(&self, key: &str, data: &[u8]) {
+        self.put_of(key, data, SystemTime::now() - Duration::from_secs(5 * 3600));
+    }
+
+    /// Stores an object, as if that had been then.
+    pub fn put_of(&self, key: &str, data: &[u8], modified: SystemTime) {
         match &self.server {
-            Some(server) => server.put_object(BUCKET, key, data),
+            Some(server) => server.put_object_of(BUCKET, key, data, modified),
             None => {
                 let path = self.root.path().join(key);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, data).unwrap();
+                let mut file = fs::File::create(path).unwrap();
+                file.write_all(data).unwrap();
+                file.set_modified(modified).unwrap();
             }
         }
     }

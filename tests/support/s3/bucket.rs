@@ -171,11 +171,11 @@ impl Buckets {
         self.state.lock().unwrap().buckets.remove(name);
     }
 
-    pub fn put(&self, bucket: &str, key: &str, data: &[u8]) {
+    pub fn put(&self, bucket: &str, key: &str, data: &[u8], modified: SystemTime) {
         let mut saving = Saving::new(self.path());
         saving.write(data);
         let mut object = assemble(vec![saving.done().0], Said::default(), false, false);
-        object.put_by_test = true;
+        (object.put_by_test, object.modified) = (true, modified);
         self.state.lock().unwrap().buckets.get_mut(bucket).unwrap().insert(key.to_owned(), object);
     }
 
