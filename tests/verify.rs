@@ -198,6 +198,24 @@ fn a_stream_may_be_late_by_more_than_a_week() {
 }
 
 #[test]
+fn a_period_that_lies_in_the_future_keeps_no_stream_from_being_late() {
+    let hours = |hours: i64| (chrono::Utc::now() + chrono::TimeDelta::hours(hours)).format("%Y%m%dT%H00Z").to_string();
+    let verify = |dest: &str| cli::run(cli::logjam(["verify", dest, "--max-age=150m"]));
+    let name = |prefix: &str, after: i64| format!("{prefix}-{}-web-1.log.gz", hours(after));
+    let spool = cli::Spool::new();
+    let dest = uploaded(&spool, TEMPLATE, &[&name("app", -1), &name("app", 25)]);
+    clean(verify(&dest));
+    uploaded(&spool, TEMPLATE, &[&name("dead", -9), &name("dead", 25)]);
+    let ended = finds(verify(&dest), "LATE", "/_dead-");
+    assert_eq!(kinds(&ended), BTreeMap::from([("LATE".to_owned(), 1)]), "{}", ended.said);
+    ended.says("the last period of its stream ended at ");
+    let spool = cli::Spool::new();
+    let ended = verify(&uploaded(&spool, TEMPLATE, &[&name("app", 25), &name("app", 26)]));
+    assert_eq!(kinds(&ended), BTreeMap::from([("LATE".to_owned(), 1)]), "{}", ended.said);
+    finds(ended, "LATE", "the only periods of its stream lie in the future: a clock was wrong").says("1 streams");
+}
+
+#[test]
 fn a_link_in_the_place_of_an_object_is_no_object_and_the_rest_is_looked_at() {
     let spool = cli::Spool::new();
     let names = ["app-20261120T0500Z-web-1.log.gz", "app-20261120T0600Z-web-1.log.gz"];

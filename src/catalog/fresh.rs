@@ -29,30 +29,37 @@ struct Newest {
 
 impl Verify<'_> {
     /// Looks at the newest of each stream only: whether its last period ended no longer ago than `max_age`, and whether its
-    /// manifest is signed, if it has to be. `say` gets each finding.
+    /// manifest is signed, if it has to be. Periods that lie in the future do not count. `say` gets each finding.
     pub async fn newest(&self, max_age: TimeDelta, say: &mut (dyn FnMut(Finding) + Send)) -> Result<Outcome> {
-        let mut newest: BTreeMap<StreamName, Newest> = BTreeMap::new();
+        let (mut newest, mut ahead) = (BTreeMap::<StreamName, Newest>::new(), BTreeMap::<StreamName, Newest>::new());
+        let now = self.env.clock.now();
         let mut outcome = Outcome::default();
         let mut scan = Scan::new(self.store, self.dest, self.selection, Want::All);
         while let Some(entry) = scan.next().await? {
             outcome.manifests += u64::from(entry.kind == Kind::Manifest);
             outcome.objects += u64::from(entry.kind == Kind::Object);
             let Some((stream, one)) = self.place(entry).await? else { continue };
-            let known = newest.get(&stream).is_none_or(|known| (known.told, known.start) <= (one.told, one.start));
-            if known {
-                newest.insert(stream, one);
+            // What a clock that was wrong has left there says nothing of how late a stream is.
+            let known = if one.start > now { &mut ahead } else { &mut newest };
+            if known.get(&stream).is_none_or(|known| (known.told, known.start) <= (one.told, one.start)) {
+                known.insert(stream, one);
             }
         }
-        if newest.is_empty() {
+        ahead.retain(|stream, _| !newest.contains_key(stream));
+        if newest.is_empty() && ahead.is_empty() {
             let detail = "nothing is there since ".to_owned() + &self.selection.from.map_or_else(String::new, minute);
             say(Finding { kind: Fault::Late, period: None, key: self.dest.url(""), detail });
+        }
+        for Newest { start, key, .. } in ahead.values() {
+            let detail = "the only periods of its stream lie in the future: a clock was wrong".to_owned();
+            say(Finding { kind: Fault::Late, period: Some(*start), key: key.clone(), detail });
         }
         let looks = newest.values().map(|one| self.judge(one, max_age));
         let mut looks = stream::iter(looks).buffered(AT_ONCE);
         while let Some(found) = looks.next().await {
             found?.into_iter().for_each(&mut *say);
         }
-        outcome.streams = newest.len();
+        outcome.streams = newest.len() + ahead.len();
         Ok(outcome)
     }
 
