@@ -494,6 +494,27 @@ fn wrong_usage_and_a_place_that_does_not_answer_are_told_apart_from_findings() {
 }
 
 #[test]
+fn a_content_that_breaks_off_is_read_again() {
+    let made = Made::get();
+    let place = Place::bucket(&made.objects);
+    let halves = || made.objects.iter().map(|(key, data)| (key.clone(), data.len() / 2)).collect::<BTreeMap<_, _>>();
+    let (deep, newest, report) = (["verify", "--deep"], ["verify", "--max-age=1d"], ["report", "--html=-"]);
+    for command in [deep, newest, report] {
+        place.cut(halves(), 2);
+        let said = place.run(command[0], &command[1..]).code_is(0).said;
+        assert!(command[0] == "report" || said.contains("nothing found"), "{said}");
+        // It is not tried for ever.
+        place.cut(halves(), usize::MAX);
+        place.run(command[0], &command[1..]).code_is(1).says("broke off");
+        let mut asked = BTreeMap::<_, usize>::new();
+        for seen in place.requests().into_iter().filter(|seen| !seen.key.is_empty()) {
+            *asked.entry(seen.key).or_default() += 1;
+        }
+        assert_eq!(asked.values().max(), Some(&3), "{asked:?}");
+    }
+}
+
+#[test]
 fn a_large_archive_takes_one_listing_for_a_thousand_keys() {
     let objects = made::many(1_300);
     let place = Place::bucket(&objects);

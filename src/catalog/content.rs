@@ -1,6 +1,6 @@
 //! What an object really holds: all of it is read as it comes, and nothing of it is kept.
 
-use crate::env::store::{Content, Store};
+use crate::env::store::{Content, Store, Tries};
 use crate::error::Result;
 use crate::format::layout::{GZIP, ZSTD};
 use crate::format::manifest::{Summary, hex};
@@ -45,9 +45,14 @@ pub(super) async fn check(
     name: &str,
     summary: &Summary,
 ) -> Result<Option<(u64, Vec<String>)>> {
-    let Some((_, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
-    let held = read(&mut *content, name).await?;
-    Ok(Some((held.bytes, compare(&held, summary))))
+    let mut tries = Tries::default();
+    loop {
+        let Some((_, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
+        match read(&mut *content, name).await {
+            Ok(held) => return Ok(Some((held.bytes, compare(&held, summary)))),
+            Err(e) => tries.again(e)?,
+        }
+    }
 }
 
 async fn read(content: &mut dyn Content, name: &str) -> Result<Held> {

@@ -1,6 +1,6 @@
 //! The content of an object, as a thread reads it: what breaks off is taken up where it broke.
 
-use crate::env::store::Store;
+use crate::env::store::{Store, Tries};
 use crate::error::{Class, Error, Kind, Result};
 use bytes::Bytes;
 use std::io::Read;
@@ -10,8 +10,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Pieces of an object that wait to be read.
 const PIECES: usize = 16;
-/// Tries in a row that bring nothing.
-const TRIES: u32 = 3;
 
 /// Begins to fetch an object: what reads it, on any thread but the runtime's own. `counted` grows by the bytes that came.
 pub(super) fn begin(store: Arc<dyn Store>, key: String, counted: Arc<AtomicU64>) -> Download {
@@ -25,20 +23,18 @@ pub(super) fn begin(store: Arc<dyn Store>, key: String, counted: Arc<AtomicU64>)
 }
 
 async fn pour(store: &dyn Store, key: &str, out: &Sender<Result<Bytes>>, counted: &AtomicU64) -> Result<()> {
-    let (mut at, mut tag, mut tries) = (0, None, 0);
+    let (mut at, mut tag, mut tries) = (0, None, Tries::default());
     loop {
         let before = at;
         let passed = pour_from(store, key, &mut at, &mut tag, out).await;
         counted.fetch_add(at - before, Ordering::Relaxed);
         match passed {
-            Err(e) if e.class == Class::Retry => {
-                tries = if at > before { 0 } else { tries + 1 };
-                if tries >= TRIES {
-                    return Err(e);
-                }
+            Ok(()) => return Ok(()),
+            Err(e) if e.class == Class::Retry && at > before => {
                 tracing::debug!("{e}; from byte {at} on again");
+                tries = Tries::default();
             }
-            ended => return ended,
+            Err(e) => tries.again(e)?,
         }
     }
 }

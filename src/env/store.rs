@@ -3,7 +3,7 @@
 
 use super::fs::{File, FileId};
 use super::slate::Slate;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Class, Error, Kind, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::future::Future;
@@ -170,12 +170,44 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Tries in a row that bring nothing of a content that breaks off.
+const TRIES: u32 = 3;
+
+/// How often a content broke off. What [`Store::fetch`] itself says was tried often enough there.
+#[derive(Debug, Default)]
+pub struct Tries(u32);
+
+impl Tries {
+    /// Whether it is worth another one.
+    ///
+    /// # Errors
+    /// What broke it off, if it is not.
+    pub fn again(&mut self, e: Error) -> Result<()> {
+        self.0 += 1;
+        if e.class != Class::Retry || self.0 >= TRIES {
+            return Err(e);
+        }
+        tracing::debug!("{e}; again");
+        Ok(())
+    }
+}
+
 /// Reads a small object whole; of one that is larger than `most` bytes, a beginning that is as well. `None`: nothing stands there.
 ///
 /// # Errors
 /// Of the store.
 pub async fn read_small(store: &dyn Store, key: &str, most: usize) -> Result<Option<(Found, Bytes)>> {
-    let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
+    let mut tries = Tries::default();
+    loop {
+        let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
+        match beginning(&mut *content, most).await {
+            Ok(data) => return Ok(Some((found, data))),
+            Err(e) => tries.again(e)?,
+        }
+    }
+}
+
+async fn beginning(content: &mut dyn Content, most: usize) -> Result<Bytes> {
     let mut data = Vec::new();
     while let Some(piece) = content.next().await? {
         data.extend_from_slice(&piece);
@@ -183,7 +215,7 @@ pub async fn read_small(store: &dyn Store, key: &str, most: usize) -> Result<Opt
             break;
         }
     }
-    Ok(Some((found, data.into())))
+    Ok(data.into())
 }
 
 /// Where objects are stored.

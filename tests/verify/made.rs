@@ -13,12 +13,13 @@ use logjam::format::name::LogName;
 use logjam::format::seal::Ended as How;
 use logjam::format::sign::Signer;
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 pub const TEMPLATE: &str = "{prefix}/{year}/{month}/{day}/{filename}";
@@ -334,7 +335,12 @@ impl Place {
 
     /// `logjam verify`.
     pub fn verify(&self, options: &[&str]) -> Ended {
-        let mut command = cli::logjam(["verify", &self.dest()]);
+        self.run("verify", options)
+    }
+
+    /// `logjam COMMAND DEST OPTIONS`.
+    pub fn run(&self, command: &str, options: &[&str]) -> Ended {
+        let mut command = cli::logjam([command, &self.dest()]);
         command.args(options);
         if let Some(server) = &self.server {
             server.clear_requests();
@@ -346,6 +352,18 @@ impl Place {
     /// The requests of the last check.
     pub fn requests(&self) -> Vec<Seen> {
         self.server.as_ref().map(S3Server::requests).unwrap_or_default()
+    }
+
+    /// Cuts the first answers about each object off from now on, behind so many bytes.
+    pub fn cut(&self, behind: BTreeMap<String, usize>, times: usize) {
+        let cut = Mutex::new(BTreeMap::<String, usize>::new());
+        self.server.as_ref().unwrap().set_fault(move |seen: &Seen| {
+            let Some(bytes) = behind.get(&seen.key).filter(|_| seen.method == "GET") else { return Fault::None };
+            let mut cut = cut.lock().unwrap();
+            let so_far = cut.entry(seen.key.clone()).or_default();
+            *so_far += 1;
+            if *so_far <= times { Fault::CutBody(*bytes) } else { Fault::None }
+        });
     }
 
     /// Refuses everything from now on.
