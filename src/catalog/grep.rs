@@ -46,7 +46,8 @@ impl Pattern {
                 (at, end_of_line(lines, at))
             } else {
                 let found = self.regex.find_at(lines, at)?;
-                if found.start() >= lines.len() {
+                // Behind the last newline there is no line; behind a last line without one, that is found.
+                if found.start() >= lines.len() && lines.ends_with(b"\n") {
                     return None;
                 }
                 let start = memchr::memrchr(b'\n', &lines[at..found.start()]).map_or(at, |newline| at + newline + 1);
@@ -194,12 +195,16 @@ mod tests {
     fn every_pattern_finds_what_looking_at_each_line_finds() {
         let text: Vec<u8> =
             (0..2000u32).map(|i| b"ab\n \n"[(i.wrapping_mul(2_654_435_761) >> 29) as usize % 5]).collect();
-        for regex in ["a", "ab", "a\\sb", "^a", "b$", "^$", "[^a]b", "(a|\\s)*b", "a.*", "\\s", " $", "b\\s*$"] {
+        let texts = [&text[..], b"a\nb", b"a\nb ", b"a\nb\n", b"a\n\n", b"b", b"b\n", b"\n", b" ", b""];
+        let mut regexes =
+            vec!["a", "ab", "a\\sb", "^a", "b$", "^$", "[^a]b", "(a|\\s)*b", "a.*", "\\s", " $", "b\\s*$"];
+        regexes.extend(["", "^", "$", "x*", "x*$", "\\s*$", "b*$", "\\b$", "$|a", "(b|$)"]);
+        for (text, regex) in texts.iter().flat_map(|text| regexes.iter().map(move |regex| (text, regex))) {
             let whole = pattern(regex);
             let each = Pattern { each: true, ..whole.clone() };
-            for invert in [false, true] {
-                let of = |pattern: &Pattern| grep(Pattern { invert, ..pattern.clone() }, &text);
-                assert_eq!(of(&whole), of(&each), "{regex} {invert}");
+            for (invert, count) in [(false, false), (true, false), (false, true), (true, true)] {
+                let of = |pattern: &Pattern| grep(Pattern { invert, count, ..pattern.clone() }, text);
+                assert_eq!(of(&whole), of(&each), "{regex} {invert} {count} {} bytes", text.len());
             }
         }
     }
