@@ -14,6 +14,8 @@ use std::process::Command;
 
 const PLAIN: &str = "{prefix}/{year}/{month}/{day}/{filename}";
 const HIVE: &str = "{prefix}/year={year}/month={month}/day={day}/{filename}";
+/// Named as Hive does it in parts only.
+const HALF: &str = "{prefix}/year={year}-{month}/day={day}/hour={hour}{minute}/{filename}";
 const ODD: &str = "it's 100% #1 [a]*?+(b)/{year}{month}/{prefix}.{day}/{hour}-{filename}";
 /// Without what DuckDB refuses.
 const ODD_FOR_DUCKDB: &str = "it's 100% #1 [a]*+(b)/{year}{month}/{prefix}.{day}/{hour}-{filename}";
@@ -192,7 +194,7 @@ fn duckdb_stops_at_a_line_that_it_can_not_read_instead_of_counting_it_wrongly() 
 #[test]
 fn the_columns_tell_where_a_line_came_from() {
     let root = tempfile::tempdir().unwrap();
-    for (number, template) in [PLAIN, HIVE].into_iter().enumerate() {
+    for (number, template) in [PLAIN, HIVE, HALF].into_iter().enumerate() {
         let root = root.path().join(number.to_string());
         let archive = Archive::in_directory(&root, template, false);
         let name = "syslog-logjam-compress-duplicate-timestamp-02-20261122T0000Z-web-1.log.gz";

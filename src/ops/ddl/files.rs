@@ -54,16 +54,23 @@ pub fn expression(pieces: &[Piece]) -> String {
     text
 }
 
-/// Fields that the template names as Hive does: `year={year}`.
+/// Fields that the template names as Hive does, in a directory that holds nothing else: `/year={year}/`.
 pub fn hive(pieces: &[Piece]) -> Vec<Field> {
-    let named = |(before, field): (&Piece, &Piece)| match (before, field) {
-        (Piece::Text(text), Piece::Field(field)) => {
-            let key = text.strip_suffix('=')?.rsplit('/').next()?;
-            (key == field.name()).then_some(*field)
-        }
-        _ => None,
+    let named = |at: usize| {
+        let (Piece::Text(before), Piece::Field(field), Piece::Text(behind)) =
+            (pieces.get(at)?, pieces.get(at + 1)?, pieces.get(at + 2)?)
+        else {
+            return None;
+        };
+        let key = before.strip_suffix('=')?;
+        let key = match key.rsplit_once('/') {
+            Some((_, key)) => key,
+            None if at == 0 => key,
+            None => return None,
+        };
+        (key == field.name() && behind.starts_with('/')).then_some(*field)
     };
-    pieces.iter().zip(pieces.iter().skip(1)).filter_map(named).collect()
+    (0..pieces.len()).filter_map(named).collect()
 }
 
 fn escaped(text: &str) -> String {
@@ -91,5 +98,20 @@ mod tests {
         let start = r"/it\'s\+/[^/]+[^/]+/year=[^/]+/[^/]+/day=[^/]+/";
         assert_eq!(expression(dest.template()), format!("{start}{}$", name::EXPRESSION));
         assert_eq!(hive(dest.template()), [Field::Year, Field::Day]);
+    }
+
+    #[test]
+    fn a_field_is_a_partition_where_its_directory_is_nothing_else() {
+        for (template, fields) in [
+            ("year={year}/{prefix}/month={month}/x/day={day}/{filename}", &[Field::Year, Field::Month, Field::Day][..]),
+            ("{prefix}/year={year}-{month}/day={day}/hour={hour}{minute}/{filename}", &[Field::Day]),
+            ("{prefix}year={year}/month={month}z/{day}/{filename}", &[]),
+            ("{prefix}/year={year}/month={month}/{filename}-day={day}", &[Field::Year, Field::Month]),
+            ("{filename}/{prefix}/{month}/{day}/year={year}", &[]),
+            ("{prefix}/year={year}/myyear={year}/month=m{month}/{day}/{filename}", &[Field::Year]),
+        ] {
+            let dest = Dest::parse(&format!("s3://logs/{template}")).unwrap();
+            assert_eq!(hive(dest.template()), fields, "{template}");
+        }
     }
 }
