@@ -289,7 +289,8 @@ fn a_checkpoint_that_is_damaged_costs_no_line_of_what_is_stored() {
 #[test]
 fn a_directory_that_is_not_there_is_no_empty_archive() {
     let far = Far::directory();
-    for (command, status) in [(&["cat"][..], 1), (&["ls"], 1), (&["grep", "x"], 2)] {
+    let verify = [(&["verify"][..], 1), (&["verify", "--from=-1d"], 1), (&["verify", "--max-age=1h"], 1)];
+    for (command, status) in [(&["cat"][..], 1), (&["ls"], 1), (&["grep", "x"], 2)].into_iter().chain(verify) {
         let (out, said, code) = far.read(command, &[]);
         assert_eq!((out.as_str(), code), ("", status), "{said}");
         assert!(said.contains("there is no such directory"), "{said}");

@@ -82,6 +82,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let env = Env::real();
     let dest = Dest::parse(&args.dest)?;
     let store = args.s3.store(&env, &dest)?;
+    options::must_stand(&env, &dest)?;
     let mut selection = args.select.selection(env.clock.now())?;
     let keys = public_keys(&args.public_key)?;
     let known = args.heads.as_deref().map(|path| read_heads(&env, path, &args.dest)).transpose()?;
