@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
+mod limits;
+
 use crate::cli::{self, Spool, logjam, run, shell};
 use crate::growing::{self, Host, LONG, far_from_the_turn, lines};
 use crate::server::{Fault, S3Server, Seen};

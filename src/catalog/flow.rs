@@ -74,7 +74,7 @@ impl Flow {
                 }
             }
             let Some(first): Option<&mut Running> = queue.front_mut() else { return failed };
-            match first.blocks.recv().await {
+            match first.next().await {
                 Some(Ok(block)) => {
                     let fresh = std::mem::replace(&mut first.begun, true);
                     let begun = if fresh { Ok(()) } else { out.begin_line().await };
@@ -99,10 +99,9 @@ impl Flow {
                 Err(e) => failed.push(e),
             }
         }
-        all.sort_by_key(|item| merge::hour(&item.name));
+        all.sort_by_key(|item| item.name.stamp());
         for group in all.chunk_by(|a, b| merge::hour(&a.name) == merge::hour(&b.name)) {
-            let running = group.iter().map(|item| (item.name.stamp(), self.begin(item))).collect();
-            if merge::merge(running, out, &mut failed).await.is_err() {
+            if merge::merge(group, |item| self.begin(item), out, &mut failed).await.is_err() {
                 break;
             }
         }

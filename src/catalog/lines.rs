@@ -6,12 +6,15 @@ use crate::error::{Error, Kind, Result};
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Plain text that is read at a time, in bytes.
 const BLOCK: usize = 128 << 10;
 /// Blocks that wait to be taken.
 const BLOCKS: usize = 2;
+/// Stack of a thread that reads, in bytes.
+const STACK: usize = 512 << 10;
 /// A longer line is passed on in pieces, in bytes.
 const LONGEST: usize = 16 << 20;
 
@@ -37,23 +40,46 @@ impl Filter for All {
 
 /// An item that is being read: its blocks, which are whole lines. The last one may be followed by an error.
 pub(super) struct Running {
-    pub(super) blocks: Receiver<Result<Vec<u8>>>,
+    blocks: Receiver<Result<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
     /// Whether something of it was taken.
     pub(super) begun: bool,
 }
 
-/// Begins to read an item. In a runtime.
+impl Running {
+    /// What hands blocks over, as a thread does that it has no need of here.
+    #[cfg(test)]
+    pub(super) fn of(blocks: Receiver<Result<Vec<u8>>>) -> Self {
+        Self { blocks, thread: None, begun: false }
+    }
+
+    /// The next block; `None` at the end: then its thread has ended as well, and another one may be had in its place.
+    pub(super) async fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        let next = self.blocks.recv().await;
+        if next.is_none()
+            && let Some(thread) = self.thread.take()
+        {
+            // It has let go of the blocks, and does nothing more.
+            let _ = thread.join();
+        }
+        next
+    }
+}
+
+/// Begins to read an item. In a runtime, but not on a thread of that: there what can't be started waits in silence for others to end.
 pub(super) fn begin(item: &Item, store: &Arc<dyn Store>, counted: &Arc<AtomicU64>, filters: &Filters) -> Running {
     let (out, blocks) = channel(BLOCKS);
-    let (opening, item, filter) = (item.open(store, counted), item.clone(), filters(item));
-    tokio::task::spawn_blocking(move || {
-        let read = opening.plain(&item.name).map_err(|e| failed(&item, &e));
-        let ended = read.and_then(|mut plain| pass(&item, &mut *plain, filter, &out));
+    let (opening, of, filter, to) = (item.open(store, counted), item.clone(), filters(item), out.clone());
+    let read = move || {
+        let read = opening.plain(&of.name).map_err(|e| failed(&of, &e));
+        let ended = read.and_then(|mut plain| pass(&of, &mut *plain, filter, &to));
         if let Err(e) = ended {
-            let _ = out.blocking_send(Err(e));
+            let _ = to.blocking_send(Err(e));
         }
-    });
-    Running { blocks, begun: false }
+    };
+    let started = std::thread::Builder::new().name("read".to_owned()).stack_size(STACK).spawn(read);
+    let thread = started.map_err(|e| _ = out.try_send(Err(Error::io("begin to read", &item.shown, &e)))).ok();
+    Running { blocks, thread, begun: false }
 }
 
 fn pass(item: &Item, plain: &mut dyn Read, mut filter: Box<dyn Filter>, out: &Sender<Result<Vec<u8>>>) -> Result<()> {

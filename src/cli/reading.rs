@@ -7,8 +7,8 @@ use crate::catalog::item::Item;
 use crate::catalog::lines::Filters;
 use crate::catalog::local;
 use crate::catalog::select::Selection;
-use crate::env::Env;
 use crate::env::store::Store;
+use crate::env::{Env, host};
 use crate::error::{Error, Result};
 use crate::format::key::Dest;
 use crate::format::layout::Layout;
@@ -64,6 +64,7 @@ impl ReadArgs {
     /// Opens it.
     pub fn open(&self) -> Result<Reading> {
         let env = Env::real();
+        host::raise_open_files();
         let dest = Dest::parse(&self.dest)?;
         let store = self.s3.store(&env, &dest)?;
         let now = env.clock.now();
@@ -124,12 +125,9 @@ impl Reading {
 
 /// The runtime of a reading command.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(THREADS).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Error::io("start", "reading", &e))
 }
-
-/// Threads that unpack: where lines are merged by time, one for each stream.
-const THREADS: usize = 4096;
 
 /// Writes to standard output until all is written or nobody reads it any more.
 fn write(mut pieces: Receiver<Vec<u8>>) -> Result<()> {

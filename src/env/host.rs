@@ -1,7 +1,7 @@
 //! What the system says of itself, of this process, and of a file system.
 
 use crate::error::{Error, Result};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::statfs;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,15 @@ pub fn file_system(path: &Path) -> Result<String> {
 /// Of getrlimit(2).
 pub fn open_files() -> Result<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| Error::io("read", "the limit of open files", &e.into()))
+}
+
+/// Lets this process have as many files open as it may.
+pub fn raise_open_files() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(e) = raised {
+        tracing::debug!("the limit of open files stays as it is: {e}");
+    }
 }
 
 /// The user that this process acts as: its number, and its name if it has one.
