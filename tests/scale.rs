@@ -4,11 +4,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-use crate::cli::logjam;
+use crate::cli::{self, logjam};
 use crate::server::S3Server;
 use logjam::format::manifest::sha256;
 use std::io::Read;
-use std::process::{Command, Stdio};
 
 const DEST: &str = "s3://logs/{prefix}/{year}/{month}/{day}/{filename}";
 /// Prefixes of the streams.
@@ -60,7 +59,9 @@ impl Archive {
     fn run(&self, arguments: &[&str]) -> (String, Option<i32>, u64) {
         let mut command = logjam(arguments);
         command.envs(self.server.environment());
-        run(command)
+        let mut said = String::new();
+        let (code, peak) = cli::peak(command, |mut out| _ = out.read_to_string(&mut said).unwrap());
+        (said, code, peak)
     }
 
     fn listings(&self) -> usize {
@@ -74,29 +75,6 @@ fn object(prefix: usize, host: usize, hour: usize) -> (Vec<u8>, Vec<u8>) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, &plain).unwrap();
     (encoder.finish().unwrap(), plain)
-}
-
-fn run(mut command: Command) -> (String, Option<i32>, u64) {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let peak = std::thread::spawn(move || {
-        let mut peak = 0;
-        // Until it is reaped: a dead process has no such line.
-        while let Ok(text) = std::fs::read_to_string(&status) {
-            let found =
-                text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-            match found {
-                Some(now) => peak = now,
-                None => break,
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        peak
-    });
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    let code = child.wait().unwrap().code();
-    (said, code, peak.join().unwrap())
 }
 
 #[test]

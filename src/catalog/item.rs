@@ -1,12 +1,11 @@
 //! What can be read: an archive, a file that is not archived yet, or what a checkpoint has of one.
 
-use super::download;
+use super::{download, unfinished};
 use crate::env::fs::File;
 use crate::env::plain::FileReader;
 use crate::env::store::Store;
 use crate::format::name::LogName;
-use bytes::Bytes;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -30,14 +29,12 @@ pub enum Place {
     Stored(String),
     /// A file in DIR that is not stored yet; of one that is written to, as far as it is settled.
     Local(Arc<dyn File>),
-    /// What a checkpoint has, unpacked or not.
+    /// An hour that a checkpoint has a tail of.
     Unfinished {
         /// The key of the checkpoint.
         at: String,
-        /// The bytes.
-        bytes: Bytes,
-        /// Whether they are plain, being the end only.
-        plain: bool,
+        /// The key that the object will have.
+        key: String,
     },
 }
 
@@ -47,21 +44,26 @@ impl Item {
         let packed: Box<dyn Read + Send> = match &self.place {
             Place::Stored(key) => Box::new(download::begin(Arc::clone(store), key.clone(), Arc::clone(counted))),
             Place::Local(file) => Box::new(FileReader { file: Arc::clone(file), at: 0, end: self.len }),
-            Place::Unfinished { bytes, .. } => Box::new(Cursor::new(bytes.clone())),
+            Place::Unfinished { at, key } => return Opening::Unfinished(unfinished::open(store, at, key, counted)),
         };
-        Opening { packed, is_plain: matches!(self.place, Place::Unfinished { plain: true, .. }) }
+        Opening::Packed(packed)
     }
 }
 
 /// What was opened, and is not unpacked yet.
-pub(super) struct Opening {
-    packed: Box<dyn Read + Send>,
-    is_plain: bool,
+pub(super) enum Opening {
+    /// It can be read.
+    Packed(Box<dyn Read + Send>),
+    /// Its checkpoint is asked for it.
+    Unfinished(unfinished::Asked),
 }
 
 impl Opening {
     /// Its plain text. It may read already: not on the runtime's own thread.
-    pub(super) fn plain(self, name: &LogName) -> std::io::Result<Box<dyn Read + Send>> {
-        if self.is_plain { Ok(self.packed) } else { crate::env::plain::unpacked(self.packed, name) }
+    pub(super) fn plain(self, item: &Item) -> std::io::Result<Box<dyn Read + Send>> {
+        match self {
+            Self::Packed(packed) => crate::env::plain::unpacked(packed, &item.name),
+            Self::Unfinished(asked) => asked.plain(item),
+        }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn begin(item: &Item, store: &Arc<dyn Store>, counted: &Arc<AtomicU64
     let (out, blocks) = channel(BLOCKS);
     let (opening, of, filter, to) = (item.open(store, counted), item.clone(), filters(item), out.clone());
     let read = move || {
-        let read = opening.plain(&of.name).map_err(|e| failed(&of, &e));
+        let read = opening.plain(&of).map_err(|e| failed(&of, &e));
         let ended = read.and_then(|mut plain| pass(&of, &mut *plain, filter, &to));
         if let Err(e) = ended {
             let _ = to.blocking_send(Err(e));

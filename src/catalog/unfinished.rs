@@ -1,15 +1,21 @@
 //! Hours that are not stored yet, as the checkpoints of their hosts have them.
 
+use super::download::{self, Download};
 use super::item::{Item, Place};
 use super::select::Selection;
-use crate::env::store::{Part, Store, read_small};
+use crate::env::plain::unpacked;
+use crate::env::store::{Content, Part, Store, Tries};
 use crate::error::{Error, Kind, Result};
-use crate::format::checkpoint::{self, Unfinished};
+use crate::format::checkpoint::{self, Checkpoint, Unfinished};
 use crate::format::key::{CHECKPOINTS, Dest};
 use crate::format::layout::{BLOCK, ZSTD};
+use crate::format::manifest::sha256;
 use crate::format::name::LogName;
 use bytes::Bytes;
-use std::io::Read;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::oneshot::{Receiver, channel};
 
 /// Ends a block that gzip's compressor has flushed (RFC 1951, 3.2.4: an empty stored block).
 const FLUSHED: &[u8] = b"\x00\x00\xff\xff";
@@ -57,31 +63,139 @@ pub(super) async fn all(store: &dyn Store, dest: &Dest, selection: &Selection) -
     }
 }
 
-async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, key: &str) -> Result<Vec<Found>> {
-    let Some((_, data)) = read_small(store, key, checkpoint::LARGEST).await? else { return Ok(Vec::new()) };
-    let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else {
-        let cause = "it is no checkpoint that this version knows";
-        return Err(Error::stop("read", dest.url(key), Kind::Other, cause));
-    };
-    let all = checkpoint.unfinished.iter().zip(tails);
-    Ok(all.filter_map(|(unfinished, tail)| one(dest, selection, key, unfinished, data.slice(tail))).collect())
+/// What a checkpoint tells of in its first line: nothing of a tail is kept before it is to be read.
+async fn read(store: &dyn Store, dest: &Dest, selection: &Selection, at: &str) -> Result<Vec<Found>> {
+    let mut tries = Tries::default();
+    loop {
+        let Some((_, mut content)) = store.fetch(at, 0).await? else { return Ok(Vec::new()) };
+        match first_line(&mut *content).await {
+            Ok(Some((checkpoint, _))) => {
+                return Ok(checkpoint.unfinished.iter().filter_map(|one| found(dest, selection, at, one)).collect());
+            }
+            Ok(None) => return Err(foreign(&dest.url(at))),
+            Err(e) => tries.again(e)?,
+        }
+    }
 }
 
-fn one(dest: &Dest, selection: &Selection, at: &str, unfinished: &Unfinished<Part>, tail: Bytes) -> Option<Found> {
+fn foreign(at: &str) -> Error {
+    Error::stop("read", at, Kind::Other, "it is no checkpoint that this version knows")
+}
+
+fn found(dest: &Dest, selection: &Selection, at: &str, unfinished: &Unfinished<Part>) -> Option<Found> {
     let manifest = &unfinished.manifest;
     let name = LogName::parse(&manifest.name).filter(|name| selection.takes(name))?;
-    let shown = dest.url(&manifest.key);
-    let (bytes, plain) = if unfinished.sent == 0 {
-        (tail, false)
-    } else {
-        let lines = end_of(&tail, &name, manifest.summary.bytes);
-        let before = manifest.summary.bytes - lines.len() as u64;
-        tracing::warn!("{}: it is being sent: its first {before} bytes can't be read before its hour has ended", shown);
-        (lines.into(), true)
-    };
-    let item =
-        Item { name, shown, len: bytes.len() as u64, place: Place::Unfinished { at: at.to_owned(), bytes, plain } };
-    Some(Found { key: manifest.key.clone(), item })
+    let (shown, key) = (dest.url(&manifest.key), manifest.key.clone());
+    let place = Place::Unfinished { at: at.to_owned(), key: key.clone() };
+    Some(Found { key, item: Item { name, shown, len: unfinished.tail, place } })
+}
+
+/// The first line of a checkpoint, and what came behind it already. `None`: it is no checkpoint.
+async fn first_line(content: &mut dyn Content) -> Result<Option<(Checkpoint<Part>, Bytes)>> {
+    let mut line = Vec::new();
+    while let Some(mut piece) = content.next().await? {
+        let end = memchr::memchr(b'\n', &piece).map_or(piece.len(), |at| at + 1);
+        line.extend_from_slice(&piece.split_to(end));
+        if line.ends_with(b"\n") {
+            return Ok(checkpoint::first_line(&line).map(|checkpoint| (checkpoint, piece)));
+        }
+        if line.len() > checkpoint::LARGEST {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// What there is of an hour, once that is to be read.
+enum There {
+    /// Its archive so far.
+    Whole(Vec<u8>),
+    /// The end of that, and the length of the whole text.
+    End(Vec<u8>, u64),
+    /// It was stored since it was found.
+    Stored(Download),
+}
+
+/// An hour whose checkpoint is asked for it.
+pub(super) struct Asked(Receiver<Result<There>>);
+
+/// Begins to fetch the tail of an hour. In a runtime.
+pub(super) fn open(store: &Arc<dyn Store>, at: &str, key: &str, counted: &Arc<AtomicU64>) -> Asked {
+    let (store, counted, at, key) = (Arc::clone(store), Arc::clone(counted), at.to_owned(), key.to_owned());
+    let (answer, asked) = channel();
+    tokio::spawn(async move {
+        let there = tail(&*store, &at, &key).await;
+        let _ = answer
+            .send(there.map(|there| {
+                there.unwrap_or_else(|| There::Stored(download::begin(Arc::clone(&store), key, counted)))
+            }));
+    });
+    Asked(asked)
+}
+
+impl Asked {
+    /// Its plain text, as far as it can be read. Not on the runtime's own thread.
+    pub(super) fn plain(self, item: &Item) -> std::io::Result<Box<dyn Read + Send>> {
+        let there = self.0.blocking_recv().map_err(std::io::Error::other)?.map_err(std::io::Error::other)?;
+        let (tail, total) = match there {
+            There::Whole(tail) => return unpacked(Cursor::new(tail), &item.name),
+            There::Stored(object) => return unpacked(object, &item.name),
+            There::End(tail, total) => (tail, total),
+        };
+        let lines = end_of(&tail, &item.name, total);
+        let (before, shown) = (total.saturating_sub(lines.len() as u64), &item.shown);
+        tracing::warn!("{shown}: it is being sent: its first {before} bytes can't be read before its hour has ended");
+        Ok(Box::new(Cursor::new(lines)))
+    }
+}
+
+/// The tail that a checkpoint has now of the hour whose object will have this key. `None`: it has none any more.
+async fn tail(store: &dyn Store, at: &str, key: &str) -> Result<Option<There>> {
+    let mut tries = Tries::default();
+    loop {
+        let Some((_, mut content)) = store.fetch(at, 0).await? else { return Ok(None) };
+        match tail_in(&mut *content, at, key).await {
+            Err(e) => tries.again(e)?,
+            read => return read,
+        }
+    }
+}
+
+async fn tail_in(content: &mut dyn Content, at: &str, key: &str) -> Result<Option<There>> {
+    let (checkpoint, piece) = first_line(content).await?.ok_or_else(|| foreign(at))?;
+    let mut before = 0u64;
+    for unfinished in checkpoint.unfinished {
+        if unfinished.manifest.key != key {
+            before = before.saturating_add(unfinished.tail);
+            continue;
+        }
+        let tail = part(content, piece, before, unfinished.tail).await?;
+        if sha256(&tail) != unfinished.tail_sha256 {
+            return Err(foreign(at));
+        }
+        let total = unfinished.manifest.summary.bytes;
+        return Ok(Some(if unfinished.sent == 0 { There::Whole(tail) } else { There::End(tail, total) }));
+    }
+    Ok(None)
+}
+
+/// So many bytes behind so many others, or what there is of them.
+async fn part(content: &mut dyn Content, mut piece: Bytes, mut before: u64, len: u64) -> Result<Vec<u8>> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(checkpoint::LARGEST);
+    let mut part = Vec::with_capacity(len);
+    loop {
+        let passed = piece.len().min(usize::try_from(before).unwrap_or(usize::MAX));
+        before -= passed as u64;
+        piece.truncate(passed.saturating_add(len - part.len()));
+        part.extend_from_slice(&piece[passed..]);
+        if part.len() == len {
+            return Ok(part);
+        }
+        match content.next().await? {
+            Some(next) => piece = next,
+            None => return Ok(part),
+        }
+    }
 }
 
 /// The lines at the end of a text that a tail holds, which begins anywhere in an archive. Each block can be read without the ones

@@ -113,13 +113,15 @@ impl<'de> Deserialize<'de> for Ready {
     }
 }
 
+/// Reads the line in front alone. `None` if it is none.
+pub fn first_line<P: DeserializeOwned>(line: &[u8]) -> Option<Checkpoint<P>> {
+    serde_json::from_slice(line).ok().filter(|checkpoint: &Checkpoint<P>| checkpoint.version == VERSION)
+}
+
 /// Reads a checkpoint: the line, and for each unfinished object where its tail lies in `data`. `None` if it is none, or cut.
 pub fn read<P: DeserializeOwned>(data: &[u8]) -> Option<(Checkpoint<P>, Vec<std::ops::Range<usize>>)> {
     let end = memchr::memchr(b'\n', data)? + 1;
-    let checkpoint: Checkpoint<P> = serde_json::from_slice(&data[..end]).ok()?;
-    if checkpoint.version != VERSION {
-        return None;
-    }
+    let checkpoint = first_line::<P>(&data[..end])?;
     let mut at = end;
     let mut tails = Vec::new();
     for unfinished in &checkpoint.unfinished {

@@ -1,11 +1,21 @@
-//! Reading within the limits of a process: open files, threads.
+//! Reading within the limits of a process: open files, threads, memory.
 
-use super::{Far, read};
-use crate::cli::{self, LOGJAM, Running};
-use crate::growing::LONG;
+use super::{Far, TEMPLATE, read};
+use crate::cli::{self, LOGJAM, Running, logjam};
+use crate::growing::{LONG, far_from_the_turn};
+use crate::server::{Fault, S3Server, Seen};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use logjam::env::store::Part;
+use logjam::format::checkpoint::{Checkpoint, Ready, Unfinished, VERSION};
+use logjam::format::key::{Dest, manifest_key};
+use logjam::format::manifest::{Manifest, sha256};
+use logjam::format::name::LogName;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A user of its own, whose processes nobody else's count among.
 const USER: u32 = 54_321;
@@ -84,4 +94,140 @@ fn what_no_thread_can_be_had_for_is_named_and_the_rest_is_read() {
     assert!((1..12).contains(&failed), "{failed} have none");
     assert_eq!(read, (12 - failed) << 10);
     ended.says(": begin to read file://");
+}
+
+// -------------------------------------------------------------------------------------------------------- checkpoints
+
+/// What a checkpoint tells of.
+struct Hour {
+    /// The key of the checkpoint.
+    at: String,
+    /// The key of the object.
+    key: String,
+    data: Vec<u8>,
+}
+
+impl Hour {
+    /// The hour that is not over, of a host that has sent these lines.
+    fn of(dest: &str, suffix: &str, lines: &str) -> Self {
+        let dest = Dest::parse(dest).unwrap();
+        let start = Utc::now().duration_trunc(TimeDelta::hours(1)).unwrap();
+        let name = LogName::hour("app", start, suffix, None).with_ending(".gz");
+        let key = dest.key(&name);
+        let manifest = format!(
+            r#"{{"version":1,"host":"{suffix}","prefix":"app","suffix":"{suffix}","start":"{}","name":"{name}","key":"{key}",
+            "ended":"rescue","lines":{},"bytes":{},"blake3":"","number":1,"at":"{0}"}}"#,
+            start.format("%FT%TZ"),
+            lines.lines().count(),
+            lines.len(),
+        );
+        let tail = gzip(lines);
+        let unfinished = Unfinished {
+            content_type: "application/gzip".to_owned(),
+            upload: None,
+            parts: Vec::new(),
+            sent: 0,
+            tail: tail.len() as u64,
+            tail_sha256: sha256(&tail),
+            crc: String::new(),
+            manifest_key: manifest_key(&key),
+            manifest: Ready::from(Manifest::parse(manifest.as_bytes()).unwrap()),
+        };
+        let at = dest.checkpoint_key("app", suffix, 7);
+        let data = [line(suffix, start, vec![unfinished]), tail].concat();
+        Self { at, key, data }
+    }
+}
+
+/// The first line of a checkpoint.
+fn line(suffix: &str, at: DateTime<Utc>, unfinished: Vec<Unfinished<Part>>) -> Vec<u8> {
+    let (host, prefix, suffix) = (suffix.to_owned(), "app".to_owned(), suffix.to_owned());
+    let checkpoint = Checkpoint { version: VERSION, host, prefix, suffix, at, rescued: None, unfinished };
+    let mut line = serde_json::to_vec(&checkpoint).unwrap();
+    line.push(b'\n');
+    line
+}
+
+/// As large as its text.
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn checkpoints_of_many_hosts_do_not_add_up_in_memory() {
+    far_from_the_turn(LONG);
+    let far = Far::directory();
+    let text = minute(0, LARGE);
+    for host in 0..40 {
+        let hour = Hour::of(&far.dest(), &format!("h{host:02}"), &text);
+        let path = far.spool.beside("far").join(&hour.at);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &hour.data).unwrap();
+    }
+    let mut listed = String::new();
+    let (code, peak) = cli::peak(logjam(["ls", &far.dest()]), |mut out| _ = out.read_to_string(&mut listed).unwrap());
+    assert_eq!((code, listed.matches(".logjam/checkpoint/app/h").count()), (Some(0), 40), "{listed}");
+    assert!(peak < 40 * 1024, "ls: {peak} KiB");
+    let mut first = String::new();
+    let (_, peak) =
+        cli::peak(logjam(["cat", &far.dest()]), |out| _ = BufReader::new(out).read_line(&mut first).unwrap());
+    assert!(first.starts_with("2026-11-22T05:00:00.000Z 0 "), "{first}");
+    assert!(peak < 72 * 1024, "cat: {peak} KiB");
+    let (code, peak) = cli::peak(logjam(["cat", &far.dest()]), |out| {
+        assert_eq!(BufReader::new(out).lines().count(), 40 * (LARGE >> 10));
+    });
+    assert!(code == Some(0) && peak < 72 * 1024, "cat, all of it: {code:?}, {peak} KiB");
+}
+
+/// What becomes of an hour between the look at its checkpoint and the reading of that.
+enum Meanwhile {
+    /// It is stored, and its checkpoint removed.
+    Gone,
+    /// It is stored, and its checkpoint tells of nothing any more.
+    Another,
+    /// Its checkpoint is removed.
+    Lost,
+}
+
+#[test]
+fn an_hour_that_is_stored_after_its_checkpoint_was_found_is_read_where_it_is() {
+    far_from_the_turn(LONG);
+    for meanwhile in [Meanwhile::Gone, Meanwhile::Another, Meanwhile::Lost] {
+        let server = Arc::new(S3Server::start());
+        server.create_bucket("logs");
+        let dest = format!("s3://logs/{TEMPLATE}");
+        let hour = Hour::of(&dest, "h", "one\ntwo\n");
+        server.put_object("logs", &hour.at, &hour.data);
+        let run = |command: &str| {
+            let mut command = logjam([command, &dest]);
+            command.envs(server.environment());
+            read(command)
+        };
+        assert_eq!(run("cat"), ("one\ntwo\n".to_owned(), String::new(), 0));
+        let (asked, there, lost) = (AtomicUsize::new(0), Arc::downgrade(&server), hour.key.clone());
+        let is_lost = matches!(meanwhile, Meanwhile::Lost);
+        server.set_fault(move |seen: &Seen| {
+            if seen.key == hour.at && asked.fetch_add(1, Ordering::SeqCst) == 1 {
+                let there = there.upgrade().unwrap();
+                if !matches!(meanwhile, Meanwhile::Lost) {
+                    there.put_object("logs", &hour.key, &gzip("one\ntwo\nthree\n"));
+                }
+                match meanwhile {
+                    Meanwhile::Another => there.put_object("logs", &hour.at, &line("h", Utc::now(), Vec::new())),
+                    _ => there.remove_object("logs", &hour.at),
+                }
+            }
+            Fault::None
+        });
+        let (out, said, code) = run("cat");
+        if is_lost {
+            assert_eq!((out.as_str(), code), ("", 1));
+            assert!(said.contains(&lost) && said.contains("gone"), "{said}");
+        } else {
+            assert_eq!((out.as_str(), said.as_str(), code), ("one\ntwo\nthree\n", "", 0));
+        }
+        server.clear_fault();
+    }
 }

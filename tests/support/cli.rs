@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -182,6 +182,29 @@ impl Drop for Running {
             _ = self.child.wait();
         }
     }
+}
+
+/// Runs a command while `take` reads what it writes to standard output: its exit status, and its peak RSS in KiB.
+pub fn peak(mut command: Command, take: impl FnOnce(ChildStdout)) -> (Option<i32>, u64) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let peak = std::thread::spawn(move || {
+        let mut peak = 0;
+        // Until it is reaped: a dead process has no such line.
+        while let Ok(text) = fs::read_to_string(&status) {
+            let found =
+                text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            match found {
+                Some(now) => peak = now,
+                None => break,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peak
+    });
+    take(child.stdout.take().unwrap());
+    let code = child.wait().unwrap().code();
+    (code, peak.join().unwrap())
 }
 
 /// Runs a command to its end.
