@@ -16,6 +16,8 @@ mod cut;
 mod daemons;
 #[path = "support/far.rs"]
 mod far;
+#[path = "support/filter.rs"]
+mod filter;
 #[path = "support/growing.rs"]
 mod growing;
 #[path = "support/omprog.rs"]

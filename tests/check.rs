@@ -368,6 +368,11 @@ fn rsyslog_as_shipped_is_well_once_it_has_a_bucket_and_what_it_forbids_is_told()
         binary,
     ];
     on(&system(&unit)).code_is(1).says("FAIL systemd: rsyslog.service has ProtectSystem=strict");
+    let filter = "[Service]\nSystemCallFilter=@system-service\n";
+    let unit = [("etc/rsyslog.d/l.conf", set), ("usr/lib/systemd/system/rsyslog.service", filter), binary];
+    on(&system(&unit))
+        .code_is(0)
+        .says("note systemd: rsyslog.service has a SystemCallFilter= without Landlock's calls");
     let off = set.replace("confirmMessages=\"on\"", "");
     on(&system(&[("etc/rsyslog.conf", &off), binary])).code_is(1).says("go together");
     on(&system(&[("etc/rsyslog.conf", "action(type=\"omfile\")")])).code_is(0);

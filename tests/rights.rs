@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // Tests look at files as they are.
 
 use crate::cli::{self, Running, Spool, files_below, logjam, mode, names, run, shell, until};
+use crate::filter;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -241,6 +242,23 @@ fn the_worker_gives_up_new_privileges_and_the_guard_keeps_them_for_the_next_one(
     drop(writer);
     let said = pipe.end().code_is(0).said;
     assert!(!said.contains("gave up"), "{said}");
+}
+
+#[test]
+fn where_a_filter_kills_who_asks_for_landlock_the_worker_does_without_and_says_so() {
+    let filters: [fn(&mut Command); 2] = [filter::landlock_kills, filter::landlock_is_refused];
+    for filter in filters {
+        let spool = Spool::new();
+        let mut pipe = shell("echo line | \"$@\"", ["pipe", &spool.arg(), &dest(&spool), "--once", "-l", "debug"]);
+        filter(&mut pipe);
+        let said =
+            run(pipe).code_is(0).says("gave up: no_new_privs (Landlock: the system call is forbidden here)").said;
+        assert!(!said.contains("was ended by"), "{said}");
+        // There is no guard that would start another one.
+        let mut compress = logjam(["compress", &spool.arg(), "--once", "-l", "debug"]);
+        filter(&mut compress);
+        run(compress).code_is(0).says("(Landlock: the system call is forbidden here)");
+    }
 }
 
 #[test]

@@ -8,10 +8,15 @@ use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
 use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -22,6 +27,8 @@ const KNOWN: ABI = ABI::V6;
 /// certificates, time zones.
 const SYSTEM: [&str; 11] =
     ["/etc", "/usr", "/lib", "/lib32", "/lib64", "/opt", "/run", "/proc", "/sys", "/nix/store", "/gnu/store"];
+/// Asks which version there is, and makes nothing (`LANDLOCK_CREATE_RULESET_VERSION`, linux/landlock.h).
+const VERSION: libc::c_uint = 1;
 /// Opened for what nobody is to read.
 const NULL: &str = "/dev/null";
 
@@ -127,7 +134,7 @@ impl std::fmt::Display for Confined {
 
 fn give_up(needs: &Needs) -> Confined {
     let mut confined = Confined { no_new_privs: set_no_new_privs().is_ok(), ..Confined::default() };
-    match restrict(needs) {
+    match survives().and_then(|()| restrict(needs)) {
         Ok(true) => {
             confined.landlock = true;
             confined.dirs = needs.dirs.iter().filter(|dir| may_read(dir)).cloned().collect();
@@ -143,6 +150,35 @@ fn give_up(needs: &Needs) -> Confined {
 fn nearest(path: &Path) -> PathBuf {
     let standing = path.ancestors().find(|path| !path.as_os_str().is_empty() && path.is_dir());
     standing.map_or_else(|| PathBuf::from(if path.is_absolute() { "/" } else { "." }), Path::to_owned)
+}
+
+/// Whether this process may ask the kernel for Landlock. Where a filter does not know its calls (systemd's `@system-service`, in
+/// version 255), whoever makes one is killed, and so would be every other worker: a child is sent ahead.
+fn survives() -> Result<(), Failed> {
+    let (mut heard, tells) = std::io::pipe()?;
+    let tells_fd = tells.as_raw_fd();
+    // SAFETY: the child makes system calls on its own memory, and nothing else: that is allowed whatever threads there are.
+    let child = match unsafe { fork() }? {
+        // SAFETY: as above. The last two fail: there is no such rule set.
+        ForkResult::Child => unsafe {
+            let asked = libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION);
+            let number = if asked < 0 { Errno::last_raw() } else { 0 };
+            libc::syscall(libc::SYS_landlock_add_rule, -1, 0, std::ptr::null::<u8>(), 0);
+            libc::syscall(libc::SYS_landlock_restrict_self, -1, 0);
+            libc::write(tells_fd, (&raw const number).cast(), size_of_val(&number));
+            libc::_exit(0)
+        },
+        ForkResult::Parent { child } => child,
+    };
+    drop(tells);
+    let mut number = [0; size_of::<i32>()];
+    let told = heard.read_exact(&mut number);
+    // In vain where who started this process lets the kernel bury its children.
+    let _ = waitpid(child, None);
+    match told.map(|()| Errno::from_raw(i32::from_ne_bytes(number))) {
+        Ok(Errno::EPERM | Errno::EACCES) | Err(_) => Err("the system call is forbidden here".into()),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Whether the kernel does it. The first version of Landlock forbids to link a file into another directory, and all that

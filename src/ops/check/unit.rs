@@ -8,14 +8,17 @@ use std::path::Path;
 pub struct Unit(BTreeMap<String, String>);
 
 /// Settings that add up; an empty one begins anew.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
     "ReadWritePaths",
     "ReadOnlyPaths",
     "InaccessiblePaths",
     "RestrictAddressFamilies",
     "CapabilityBoundingSet",
     "IPAddressDeny",
+    "SystemCallFilter",
 ];
+/// The calls of Landlock, as a unit lets them through.
+const LANDLOCK: &str = "landlock_create_ruleset landlock_add_rule landlock_restrict_self";
 
 impl Unit {
     /// Reads a unit with its drop-ins behind it.
@@ -38,7 +41,8 @@ impl Unit {
         self.0.get(name).map(String::as_str).unwrap_or_default()
     }
 
-    fn is_on(&self, name: &str) -> bool {
+    /// Whether a switch is on.
+    pub fn is_on(&self, name: &str) -> bool {
         ["yes", "true", "on", "1"].contains(&self.get(name))
     }
 
@@ -60,6 +64,15 @@ impl Unit {
         if network && (self.is_on("PrivateNetwork") || no_inet || self.get("IPAddressDeny") == "any") {
             let mend = "leave DEST out there, and let logjam-upload.service store what waits in DIR/archive";
             lines.push(Line::fail("systemd", format!("{name} keeps its programs off the network"), mend));
+        }
+        let filter = self.get("SystemCallFilter");
+        let knows = |call: &str| LANDLOCK.starts_with(call) || ["@sandbox", "@known"].contains(&call);
+        if !filter.is_empty() && !filter.starts_with('~') && !filter.split_whitespace().any(knows) {
+            let says = format!(
+                "{name} has a SystemCallFilter= without Landlock's calls: unless a group in it has them, logjam can't shut itself in"
+            );
+            let mend = format!("systemctl edit {name}: [Service] SystemCallFilter={LANDLOCK}");
+            lines.push(Line::note("systemd", says, &mend));
         }
     }
 
@@ -119,6 +132,13 @@ mod tests {
             ("RestrictAddressFamilies=AF_UNIX", "/var/log/logjam", 1),
             ("RestrictAddressFamilies=AF_UNIX\nRestrictAddressFamilies=AF_INET AF_INET6", "/var/log/logjam", 0),
             ("RestrictAddressFamilies=~AF_PACKET", "/var/log/logjam", 0),
+            ("SystemCallFilter=@system-service", "/var/log/logjam", 1),
+            ("SystemCallFilter=~@clock", "/var/log/logjam", 0),
+            (
+                "SystemCallFilter=@system-service\nSystemCallFilter=landlock_create_ruleset landlock_add_rule",
+                "/var/log/logjam",
+                0,
+            ),
         ] {
             assert_eq!(found(unit, dir), expected, "{unit} {dir}");
         }
