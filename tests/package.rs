@@ -179,6 +179,11 @@ fn the_package_holds_what_its_parts_need_and_nothing_that_is_not_in_its_place() 
         assert!(packed.contains(&std::fs::read(contrib.join(file)).unwrap()), "contrib/{file} is not in the package");
     }
     assert_eq!(mode(&tree.path().join("usr/bin/logjam")), 0o755);
+    // Without a capability they give nothing to a group that they are not in.
+    for unit in ["logjam-upload", "logjam-compress"] {
+        let path = tree.path().join(format!("usr/lib/systemd/system/{unit}.service"));
+        assert!(std::fs::read_to_string(path).unwrap().contains("\nSupplementaryGroups=logjam\n"), "{unit}");
+    }
     // DIR is made, and left to whoever has it.
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("etc")).unwrap();

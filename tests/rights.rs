@@ -146,6 +146,34 @@ fn a_worker_that_takes_over_gives_files_the_same_modes_and_group() {
     assert_shared(&spool.beside("bucket"), 0o660, 0o2770, GID);
 }
 
+/// `logjam ARGUMENTS` as logjam-compress.service and logjam-upload.service start it: as root without a capability, with a group that
+/// DIR belongs to, and not able to set a setgid bit. A line waits on its input.
+fn as_a_service<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
+    let line = format!("umask 027; echo line | exec setpriv --bounding-set=-all --inh-caps=-all --groups={GID} \"$@\"");
+    let mut command = shell(&line, arguments);
+    filter::nobody_sets_setgid(&mut command);
+    command
+}
+
+#[test]
+fn where_nobody_may_set_the_setgid_bit_what_is_made_in_a_setgid_directory_inherits_it() {
+    for (option, dirs) in [("--dir-mode=0750", 0o2750), ("--dir-mode=0755", 0o755)] {
+        let spool = Spool::new();
+        fs::create_dir(spool.beside("bucket")).unwrap();
+        for dir in [spool.dir(), spool.beside("bucket")] {
+            chown(&dir, None, Some(GID)).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o2750)).unwrap();
+        }
+        fs::write(spool.path("app-20130704T0000Z.log"), "line\n").unwrap();
+        run(as_a_service(["compress", &spool.arg(), "--once", option])).code_is(0);
+        let archives = spool.dir().join("archive").display().to_string();
+        run(as_a_service(["upload", &archives, &dest(&spool), "--once", option])).code_is(0);
+        run(as_a_service(["pipe", &spool.arg(), &dest(&spool), "--once", option])).code_is(0);
+        assert_shared(&spool.dir(), 0o640, dirs, GID);
+        assert_shared(&spool.beside("bucket"), 0o640, dirs, GID);
+    }
+}
+
 #[test]
 fn rights_that_cannot_be_given_are_refused_with_the_mend() {
     let spool = Spool::new();

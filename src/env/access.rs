@@ -5,6 +5,7 @@ use super::fs::{Entry, File, Fs, Space};
 use crate::error::{Error, Result};
 use crate::format::layout::PRIVATE;
 use nix::libc;
+use nix::sys::stat::{Mode, fchmod, fstat};
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -17,6 +18,8 @@ pub const FILE_MODE: u32 = 0o640;
 pub const DIR_MODE: u32 = 0o750;
 /// In a directory with this bit, whatever is made belongs to the directory's group (inode(7)).
 const SETGID: u32 = libc::S_ISGID;
+/// All of a mode but the kind of file.
+const BITS: u32 = 0o7777;
 
 /// Modes and group of what is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +93,19 @@ impl Shared {
                     .mend("give --group=GROUP that this user is in, or run it as root")
             })?;
         }
-        let mode = nix::sys::stat::Mode::from_bits_truncate(mode);
-        nix::sys::stat::fchmod(fd, mode).map_err(|e| Error::io("chmod", path.display(), &e.into()))
+        let failed = |e: nix::Error| Error::io("chmod", path.display(), &e.into());
+        // A directory that has inherited the bit is left alone: where nobody may set it, nobody could give it back.
+        if fstat(fd).map_err(failed)?.st_mode & BITS == mode {
+            return Ok(());
+        }
+        let set = |mode| fchmod(fd, Mode::from_bits_truncate(mode));
+        set(mode)
+            .or_else(|e| match e {
+                // Under systemd's RestrictSUIDSGID=. Files and directories are given to the group one by one.
+                nix::Error::EPERM if mode & SETGID != 0 => set(mode & !SETGID),
+                e => Err(e),
+            })
+            .map_err(failed)
     }
 }
 
@@ -139,12 +153,11 @@ impl Fs for Shared {
     fn make_dir(&self, path: &Path) -> Result<bool> {
         let made = Disk.make_dir(path)?;
         let (group, mode) = match self.is_private(path) {
-            true if self.access.group.is_none() && self.access.dir_mode & SETGID == 0 => return Ok(made),
             // Not that of a setgid directory around it.
             true => (Some(nix::unistd::getegid().as_raw()), DIR_MODE),
             false => (self.access.group, self.access.dir_mode),
         };
-        if made && (group, mode) != (None, DIR_MODE) {
+        if made {
             let mut options = OpenOptions::new();
             options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY);
             let dir = options.open(path).map_err(|e| Error::io("open", path.display(), &e))?;

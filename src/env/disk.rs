@@ -93,8 +93,12 @@ impl Fs for Disk {
     fn make_dir(&self, path: &Path) -> Result<bool> {
         match std::fs::DirBuilder::new().mode(DIR_MODE).create(path) {
             Ok(()) => {
-                let mode = std::fs::Permissions::from_mode(DIR_MODE);
-                std::fs::set_permissions(path, mode).map_err(|e| failed("chmod", path, &e))?;
+                let has = std::fs::symlink_metadata(path).map_err(|e| failed("stat", path, &e))?.mode();
+                // It would also take a setgid bit away that the directory has inherited.
+                if has & 0o777 != DIR_MODE {
+                    let mode = std::fs::Permissions::from_mode(DIR_MODE);
+                    std::fs::set_permissions(path, mode).map_err(|e| failed("chmod", path, &e))?;
+                }
                 Ok(true)
             }
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => match self.stat(path)?.map(|e| e.kind) {

@@ -4,8 +4,11 @@ use nix::libc::{self, sock_filter, sock_fprog};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Where the number of the call stands in `struct seccomp_data` (seccomp(2)).
+/// What stands where in `struct seccomp_data` (seccomp(2)): the number of the call, and the lower half of each argument.
 const NUMBER: u32 = 0;
+const fn argument(at: u32) -> u32 {
+    16 + 8 * at + if cfg!(target_endian = "big") { 4 } else { 0 }
+}
 
 /// With `SystemCallFilter=` that does not name Landlock's calls: whoever makes one is killed.
 pub fn landlock_kills(command: &mut Command) {
@@ -20,6 +23,22 @@ pub fn landlock_is_refused(command: &mut Command) {
 fn landlock(command: &mut Command, answer: u32) {
     let calls = [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
     under(command, calls.iter().flat_map(|call| [load(NUMBER), unless(libc::BPF_JEQ, number(*call), 1), end(answer)]));
+}
+
+/// With `RestrictSUIDSGID=yes`: no mode with one of these bits is set.
+pub fn nobody_sets_setgid(command: &mut Command) {
+    #[allow(unused_mut)] // Not everywhere there are these.
+    let mut calls = vec![(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (libc::SYS_mkdirat, 2)];
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([(libc::SYS_chmod, 1), (libc::SYS_mkdir, 1)]);
+    let refused = end(libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned());
+    under(
+        command,
+        calls.into_iter().flat_map(|(call, at)| {
+            let (call, bits) = (number(call), libc::S_ISUID | libc::S_ISGID);
+            [load(NUMBER), unless(libc::BPF_JEQ, call, 3), load(argument(at)), unless(libc::BPF_JSET, bits, 1), refused]
+        }),
+    );
 }
 
 fn under(command: &mut Command, program: impl Iterator<Item = sock_filter>) {
