@@ -351,12 +351,14 @@ fn rsyslog_as_shipped_is_well_once_it_has_a_bucket_and_what_it_forbids_is_told()
     on(&system(&confined)).code_is(1).says("FAIL apparmor: ").says("logjam policy apparmor");
     let mended = [&confined[..], &[("etc/apparmor.d/local/usr.sbin.rsyslogd", "/usr/bin/logjam Cx,\n")]].concat();
     on(&system(&mended)).code_is(0);
+    let unit = ("usr/lib/systemd/system/rsyslog.service", "[Service]\nNoNewPrivileges=yes\n");
+    on(&system(&[&mended[..], &[unit]].concat())).code_is(1).says("FAIL apparmor: ").says("NoNewPrivileges=yes");
     // As Debian 13 and Ubuntu have it, and the package.
     let profile = "profile rsyslogd /usr/sbin/rsyslogd {\n  include if exists <rsyslog.d>\n}\n";
     let includes = [("etc/rsyslog.d/l.conf", set), ("etc/apparmor.d/usr.sbin.rsyslogd", profile), binary];
     on(&system(&includes)).code_is(1).says("logjam policy apparmor > /etc/apparmor.d/rsyslog.d/logjam");
     let shipped = ("etc/apparmor.d/rsyslog.d/logjam", include_str!("../contrib/apparmor/logjam"));
-    on(&system(&[&includes[..], &[shipped]].concat())).code_is(0);
+    on(&system(&[&includes[..], &[shipped, unit]].concat())).code_is(0).says("ok   rsyslog: ");
     let enforced = [("etc/rsyslog.d/l.conf", set), ("sys/fs/selinux/enforce", "1"), binary];
     on(&system(&enforced)).code_is(0).says("note selinux: ").says("logjam policy selinux");
     let module = ("var/lib/selinux/targeted/active/modules/400/logjam/cil", "");

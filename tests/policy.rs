@@ -100,6 +100,9 @@ fn daemons_read_the_files_with_settings_in_them() {
     );
     let said = succeeds(Command::new("/sbin/apparmor_parser").args(["-Q", "-K"]).arg(file("profile", &profile)));
     assert!(!said.to_lowercase().contains("error"), "{said}");
+    // Who has no_new_privs can enter no other profile: logjam stays in that of rsyslogd.
+    let rules = std::fs::read_to_string(&rules).unwrap();
+    assert!(rules.contains("\n  /usr/bin/logjam mrix,\n") && !rules.contains("profile logjam"), "{rules}");
 
     let module = file("logjam.te", &printed(&["selinux"]));
     succeeds(Command::new("checkmodule").args(["-M", "-m", "-o"]).arg(work.path().join("logjam.mod")).arg(module));

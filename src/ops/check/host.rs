@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// So many open files are enough, for any hour.
 const FILES: u64 = 256;
+/// rsyslog's unit, and syslog-ng's.
+const RSYSLOG: &str = "rsyslog.service";
+const SYSLOG_NG: &str = "syslog-ng.service";
 /// A severity (RFC 3164, 4.1.1).
 const INFORMATIONAL: u8 = 6;
 
@@ -83,8 +86,11 @@ impl Place<'_> {
             self.binary(action, lines);
         }
         self.user(&text, lines);
-        self.profile(lines);
-        self.unit("rsyslog.service", lines);
+        let unit = self.unit(RSYSLOG);
+        self.profile(unit.as_ref(), lines);
+        if let Some(unit) = unit {
+            unit.look(RSYSLOG, self.dir, self.network, lines);
+        }
         if lines.len() == before {
             lines.push(Line::ok("rsyslog", format!("{} action(s) with logjam, set as they should be", actions.len())));
         }
@@ -116,17 +122,28 @@ impl Place<'_> {
     }
 
     /// Where rsyslogd is confined, logjam must be known to what confines it.
-    fn profile(&self, lines: &mut Vec<Line>) {
+    fn profile(&self, unit: Option<&Unit>, lines: &mut Vec<Line>) {
         self.selinux(lines);
         let Some(profile) = self.text("etc/apparmor.d/usr.sbin.rsyslogd") else { return };
-        let disabled = host::is_there(&self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd"));
+        if host::is_there(&self.at("etc/apparmor.d/disable/usr.sbin.rsyslogd")) {
+            return;
+        }
         let local = self.text("etc/apparmor.d/local/usr.sbin.rsyslogd").unwrap_or_default();
         // What the profile of Debian 13 and Ubuntu includes.
         let has_folder = profile.contains("rsyslog.d>");
-        let folder = host::files(&self.at("etc/apparmor.d/rsyslog.d"));
-        let in_folder = || folder.iter().filter_map(|path| host::text(path)).any(|text| text.contains("logjam"));
-        let known = profile.contains("logjam") || local.contains("logjam") || has_folder && in_folder();
-        if !disabled && !known {
+        let mut texts = vec![profile, local];
+        if has_folder {
+            let files = host::files(&self.at("etc/apparmor.d/rsyslog.d"));
+            texts.extend(files.iter().filter_map(|path| host::text(path)));
+        }
+        let rules = || texts.iter().flat_map(|text| text.lines()).filter(|line| line.contains("logjam"));
+        if unit.is_some_and(|unit| unit.is_on("NoNewPrivileges")) && rules().any(changes_profile) {
+            let says = format!(
+                "logjam is to have a profile of its own, which nobody can enter where {RSYSLOG} has NoNewPrivileges=yes"
+            );
+            let mend = "put what logjam policy apparmor prints in the place of that rule, then apparmor_parser -r /etc/apparmor.d/usr.sbin.rsyslogd";
+            lines.push(Line::fail("apparmor", says, mend));
+        } else if rules().next().is_none() {
             let place = if has_folder {
                 "> /etc/apparmor.d/rsyslog.d/logjam"
             } else {
@@ -153,16 +170,16 @@ impl Place<'_> {
         }
     }
 
-    fn unit(&self, name: &str, lines: &mut Vec<Line>) {
+    fn unit(&self, name: &str) -> Option<Unit> {
         let main = ["etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"];
-        let Some(mut text) = main.iter().find_map(|dir| self.text(&format!("{dir}/{name}"))) else { return };
+        let mut text = main.iter().find_map(|dir| self.text(&format!("{dir}/{name}")))?;
         for dir in main {
             for path in host::files(&self.at(&format!("{dir}/{name}.d"))) {
                 text += "\n";
                 text += &host::text(&path).unwrap_or_default();
             }
         }
-        Unit::of(&text).look(name, self.dir, self.network, lines);
+        Some(Unit::of(&text))
     }
 
     fn syslog_ng(&self, lines: &mut Vec<Line>) {
@@ -181,8 +198,18 @@ impl Place<'_> {
                 Line::note("syslog-ng", "a reload ends logjam and starts another", "add keep-alive(yes) to program()")
             }
         });
-        self.unit("syslog-ng.service", lines);
+        if let Some(unit) = self.unit(SYSLOG_NG) {
+            unit.look(SYSLOG_NG, self.dir, self.network, lines);
+        }
     }
+}
+
+/// Whether a rule of AppArmor starts what it names in another profile, or in none (apparmor.d(5), "Execute Rules").
+fn changes_profile(rule: &str) -> bool {
+    let is_mode = |word: &str| word.contains('x') && word.chars().all(|c| "rwaklmixcpuCPU".contains(c));
+    let mut words = rule.split(|c: char| c == ',' || c.is_whitespace());
+    !rule.trim_start().starts_with('#')
+        && words.any(|word| is_mode(word) && word.contains(['c', 'p', 'u', 'C', 'P', 'U']))
 }
 
 /// Says something to the system's log.

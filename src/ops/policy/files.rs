@@ -97,7 +97,7 @@ pub fn apparmor(wish: &Wish) -> Result<String> {
     Ok(match root(wish) {
         Some(root) => {
             let last = format!("{}/** rwlk,\n", wish.dir);
-            text.replace(&last, &format!("{last}    {root}/ rw,\n    {root}/** rwlk,\n"))
+            text.replace(&last, &format!("{last}  {root}/ rw,\n  {root}/** rwlk,\n"))
         }
         None => text,
     })
@@ -214,7 +214,7 @@ mod tests {
         assert!(
             systemd(&wish, Unit::Upload).unwrap().contains("ReadWritePaths=/srv/logs\nReadWritePaths=/srv/archive\n")
         );
-        assert!(apparmor(&wish).unwrap().contains("    /srv/archive/** rwlk,\n"));
+        assert!(apparmor(&wish).unwrap().contains("\n  /srv/archive/** rwlk,\n"));
         let user = systemd(&Wish { user: "syslog", ..wish.clone() }, Unit::Upload).unwrap();
         assert!(user.contains("\nUser=syslog\n") && !user.contains("User=root"), "{user}");
         assert!(systemd(&Wish { user: "a b", ..wish.clone() }, Unit::Upload).is_err());
