@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
-use crate::cli::{self, LOGJAM, Running, Spool};
+use crate::cli::{self, LOGJAM, Running, Spool, logjam, run};
 use crate::server::{self, ACCESS_KEY, Fault, S3Server, SECRET_KEY};
 use crate::sts::{self, Endpoint, TOKEN};
 use nix::sys::signal::Signal;
@@ -176,6 +176,36 @@ fn the_endpoint_comes_from_the_option_then_the_variable_of_s3_then_that_of_all_s
     host.stores(command(&[&option], &[("AWS_ENDPOINT_URL", wrong), ("AWS_ENDPOINT_URL_S3", wrong)]));
     let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
     host.stores(command(&[&option], &[("AWS_ENDPOINT_URL", wrong), ("AWS_ENDPOINT_URL_S3", wrong), ignored]));
+}
+
+#[test]
+fn a_password_in_an_endpoint_is_refused_wherever_it_stands_and_said_nowhere() {
+    let host = Host::new();
+    let with_password = host.server.endpoint().replace("://", "://user:hunter2@");
+    let refused = "has a user or password in it, which S3 has no use for, and everybody could read";
+    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+        let mut command = host.bare(&["--log-level=debug"]);
+        command.envs(keys()).env(variable, &with_password);
+        let said = run(command).code_is(2).says(&format!("{variable}: {refused}")).said;
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    for config in [
+        format!("[default]\nendpoint_url = {with_password}\n"),
+        format!("[default]\nservices = s\n[services s]\ns3 =\n  endpoint_url = {with_password}\n"),
+    ] {
+        let file = host.file("config", &config);
+        let mut command = host.bare(&["--log-level=debug"]);
+        command.envs(keys()).env("AWS_CONFIG_FILE", &file).env("AWS_REGION", "us-east-1");
+        let (running, _input) = host.begin(command);
+        let said = format!("endpoint_url of the profile default: {refused}");
+        running.until("the profile is named", || running.count(&said) == 1);
+        let status = run(logjam(["status", &host.spool.arg()])).said;
+        assert!(!running.said().contains("hunter2") && !status.contains("hunter2"), "{}\n{status}", running.said());
+        let mut check = logjam(["check", &host.spool.arg(), DEST, "--root=/nonexistent"]);
+        check.env("AWS_CONFIG_FILE", &file);
+        let said = run(check).code_is(1).says(&said).said;
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]

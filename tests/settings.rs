@@ -214,4 +214,12 @@ fn a_password_in_an_address_is_refused_since_everybody_could_read_it() {
     assert!(!said.contains("secret"), "{said}");
     let shown = site.show(text, &[]).code_is(0).says("endpoint-url = \"https://***@s3.example.com\"").said;
     assert!(!shown.contains("secret"), "{shown}");
+    // One with a slash in it, as half of all keys of AWS have.
+    let shown = site.show("", &["--endpoint-url=http://user:hun/ter2@h"]).code_is(0).said;
+    assert!(shown.contains("endpoint-url = \"http://***@h\"") && !shown.contains("hun"), "{shown}");
+    let said = run(logjam(["check", &site.spool.arg(), "s3://user:hun/ter2@logs/{prefix}", "--root=/nonexistent"]))
+        .code_is(1)
+        .says("FAIL dest: DEST `s3://***@logs/{prefix}`: has a user or password in it")
+        .said;
+    assert!(!said.contains("hun") && !said.contains("ter2"), "{said}");
 }

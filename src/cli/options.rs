@@ -188,8 +188,9 @@ impl S3Reach {
     }
 
     fn options(&self, bucket: &str) -> Result<s3::Options> {
-        if let Some(url) = &self.endpoint_url {
-            check_address(url)?;
+        match &self.endpoint_url {
+            Some(url) => check_address(url)?,
+            None => s3::check_variables()?,
         }
         Ok(s3::Options {
             endpoint_url: self.endpoint_url.clone(),
@@ -326,11 +327,7 @@ pub fn check_address(url: &str) -> Result<()> {
     match is_address(url) {
         true => Ok(()),
         // Not shown: there may be a password in it.
-        false if url.contains('@') => Err(Error::usage(
-            "--endpoint-url",
-            "has a user or password in it, which S3 has no use for, and everybody could read",
-        )
-        .mend("write http://HOST[:PORT] or https://HOST[:PORT]")),
+        false if url.contains('@') => Err(s3::with_user("--endpoint-url")),
         false => Err(Error::usage(format!("--endpoint-url={url}"), "is no http:// or https:// address")
             .mend("write http://HOST[:PORT] or https://HOST[:PORT]")),
     }

@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::env::fs::read_whole;
 use crate::env::guard;
 use crate::error::{Error, Result};
+use crate::format::key::without_password;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
@@ -281,22 +282,12 @@ impl Settings {
                 }
                 (None, _) => DEFAULT.into(),
             };
-            let texts = texts.into_iter().map(without_password).collect();
+            let texts = texts.iter().map(|text| without_password(text)).collect();
             let is_list = matches!(arg.get_action(), ArgAction::Append);
             Shown { key, texts, is_switch, is_list, from }
         };
         let ours = |arg: &&Arg| !["help", "version", "config", "json", "show", "root"].contains(&arg.get_id().as_str());
         command.get_arguments().filter(ours).map(show).collect()
-    }
-}
-
-/// A URL without the user and password that somebody has put into it.
-fn without_password(text: String) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-        None => text,
     }
 }
 

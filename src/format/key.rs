@@ -226,11 +226,27 @@ impl Field {
 }
 
 fn fault(dest: &str, cause: impl std::fmt::Display) -> Error {
-    Error::usage(format!("DEST `{dest}`"), cause)
+    Error::usage(format!("DEST `{}`", without_password(dest)), cause)
+}
+
+/// An address without the user and password that somebody has put into it.
+pub fn without_password(text: &str) -> String {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    match parts {
+        // A password may hold a `/`, and so may the path of a DEST before an `@`, which means nothing there.
+        Some((scheme, (user, host))) if scheme.starts_with("http") || !user.contains('/') || user.contains(':') => {
+            format!("{scheme}://***@{host}")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Amazon S3 User Guide, "Bucket naming rules"; older buckets may hold capitals and underscores.
 fn check_bucket(dest: &str, bucket: &str) -> Result<()> {
+    if without_password(dest) != dest {
+        let cause = "has a user or password in it, which S3 has no use for, and everybody could read";
+        return Err(fault(dest, cause).mend("write s3://BUCKET/TEMPLATE"));
+    }
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if bucket.len() < 3 || bucket.len() > 255 || !bucket.bytes().all(good) {
         return Err(fault(dest, format!("`{bucket}` is not a bucket name"))
@@ -287,6 +303,24 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         Dest::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        for (text, shown) in [
+            ("http://user:hun/ter2@h:80/x", "http://***@h:80/x"),
+            ("https://user@h", "https://***@h"),
+            ("s3://user:hun/ter2@logs/{day}", "s3://***@logs/{day}"),
+            ("s3://logs/a@b/{day}", "s3://logs/a@b/{day}"),
+            ("file:///srv/a@b", "file:///srv/a@b"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
+        for text in ["s3://user:hun/ter2@logs/{day}", "file://user:hun/ter2@h/{day}", "ftp://user:hun/ter2@h"] {
+            assert!(!refusal(text).contains("hun") && !refusal(text).contains("ter2"), "{}", refusal(text));
+        }
+        assert!(refusal("s3://user:hun/ter2@logs/{day}").contains("has a user or password in it"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::body::Sending;
 use super::errors::Fault;
-use super::{Options, S3};
+use super::{Options, S3, with_user};
 use crate::env::sockets;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion;
@@ -68,11 +68,11 @@ impl S3 {
             Some(region) => Some(region.clone()),
             None => configured_region(&self.options).await,
         };
-        let mut link = connect(&self.options, known.clone()).await;
+        let mut link = connect(&self.options, known.clone()).await?;
         if known.is_none() && !link.foreign {
             match self.discover(&link).await? {
                 Some(region) if region != link.region => {
-                    link = connect(&self.options, Some(region.clone())).await;
+                    link = connect(&self.options, Some(region.clone())).await?;
                     state.found = Some(region);
                 }
                 region => state.found = region,
@@ -138,7 +138,7 @@ impl S3 {
             return None;
         }
         tracing::info!("{}: the bucket is in {region}, not in {}", self.name, from.region);
-        let link = connect(&self.options, Some(region.clone())).await;
+        let link = connect(&self.options, Some(region.clone())).await.ok()?;
         let mut state = self.connection.0.lock().await;
         state.found = Some(region);
         state.link = Some(link.clone());
@@ -186,7 +186,7 @@ async fn configured_region(options: &Options) -> Option<String> {
     provider.build().region().await.map(|region| region.to_string()).filter(|region| !region.is_empty())
 }
 
-async fn connect(options: &Options, region: Option<String>) -> Link {
+async fn connect(options: &Options, region: Option<String>) -> Result<Link, Fault> {
     let region = region.unwrap_or_else(|| HOME.to_owned());
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.clone()))
@@ -212,7 +212,7 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
         loader = loader.endpoint_url(url);
     }
     let shared = loader.load().await;
-    let endpoint = endpoint(options, &shared);
+    let endpoint = endpoint(options, &shared)?;
     let path_style = options.path_style || endpoint.as_deref().is_some_and(lacks_domain);
     let config = Builder::from(&shared)
         .force_path_style(path_style)
@@ -220,24 +220,32 @@ async fn connect(options: &Options, region: Option<String>) -> Link {
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
-    Link {
+    Ok(Link {
         client: Client::from_conf(config),
         foreign: endpoint.is_some(),
         endpoint: endpoint.unwrap_or_else(|| format!("Amazon S3 in {region}")).into(),
         region,
         credentials: shared.credentials_provider(),
-    }
+    })
 }
 
 /// The URL of a server other than Amazon's.
-fn endpoint(options: &Options, shared: &SdkConfig) -> Option<String> {
+fn endpoint(options: &Options, shared: &SdkConfig) -> Result<Option<String>, Fault> {
     // AWS_ENDPOINT_URL_S3, or what the profile's `services` section says, as the SDK itself looks it up.
     let of_s3 = || {
         let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url");
         shared.service_config()?.load_config(key.build().ok()?).filter(|url| !url.is_empty())
     };
-    let url = options.endpoint_url.clone().or_else(of_s3).or_else(|| shared.endpoint_url().map(str::to_owned))?;
-    (!url.contains(".amazonaws.com")).then_some(url)
+    let url = options.endpoint_url.clone().or_else(of_s3).or_else(|| shared.endpoint_url().map(str::to_owned));
+    match url {
+        // What is not in a file was looked at before.
+        Some(url) if url.contains('@') && options.endpoint_url.is_none() => {
+            let profile = options.profile.clone().or_else(|| std::env::var("AWS_PROFILE").ok());
+            let profile = profile.as_deref().unwrap_or("default");
+            Err(Fault::Local(with_user(format!("endpoint_url of the profile {profile}"))))
+        }
+        url => Ok(url.filter(|url| !url.contains(".amazonaws.com"))),
+    }
 }
 
 /// A mistyped profile must not be passed over for other credentials.

@@ -27,6 +27,7 @@ mod read;
 pub mod survey;
 
 use super::store::{Body, Content, Found, Later, Multipart, Page, Part, Store, Stored};
+use crate::error::{Error, Result};
 use abilities::Abilities;
 use bandwidth::Bandwidth;
 use link::Connection;
@@ -93,6 +94,24 @@ impl Options {
             assembly: ASSEMBLY,
         }
     }
+}
+
+/// The variables that name another server than Amazon's, as the SDK looks them up.
+const VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+
+/// Refuses what the environment says of the server, as `--endpoint-url` is refused.
+///
+/// # Errors
+/// A user or password is in it.
+pub fn check_variables() -> Result<()> {
+    let has_user = |name: &str| std::env::var(name).is_ok_and(|url| url.contains('@'));
+    VARIABLES.into_iter().find(|name| has_user(name)).map_or(Ok(()), |name| Err(with_user(name)))
+}
+
+/// The refusal of an address with a user or password in it, which it does not show.
+pub fn with_user(what: impl std::fmt::Display) -> Error {
+    Error::usage(what, "has a user or password in it, which S3 has no use for, and everybody could read")
+        .mend("write http://HOST[:PORT] or https://HOST[:PORT]")
 }
 
 /// A bucket.
