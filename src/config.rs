@@ -1,6 +1,7 @@
 //! Checked settings. What a user may get wrong is refused here, with the option, the value and the mend.
 
 use crate::env::fs::{EntryKind, Fs};
+use crate::env::host;
 use crate::error::{Error, Result};
 use crate::format::key::{Dest, Place};
 use crate::format::layout::Layout;
@@ -211,7 +212,8 @@ pub fn short_host_name() -> Result<String> {
 /// Checks that a `file://` DEST does not lie among what waits to be stored there.
 pub fn check_apart(layout: &Layout, dest: &Dest) -> Result<()> {
     let Place::Directory(root) = &dest.place else { return Ok(()) };
-    match [layout.archives(), layout.private()].iter().find(|dir| Path::new(root).starts_with(dir)) {
+    let root = host::real(Path::new(root));
+    match [layout.archives(), layout.private()].iter().find(|dir| root.starts_with(host::real(dir))) {
         Some(dir) => {
             Err(Error::usage("DEST", format!("lies in {}", dir.display())).mend("give a directory outside of DIR"))
         }

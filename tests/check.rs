@@ -264,6 +264,41 @@ fn wrong_settings_are_told_one_by_one_without_stopping() {
 }
 
 #[test]
+fn what_pipe_refuses_of_dir_and_dest_together_fails_a_check_as_well() {
+    let spool = Spool::new();
+    let template = "{prefix}/{year}/{month}/{day}/{filename}";
+    symlink(spool.dir(), spool.beside("link")).unwrap();
+    fs::create_dir(spool.path("archive")).unwrap();
+    for root in ["logs/archive/far", "logs/.logjam", "link/archive"] {
+        let dest = format!("file://{}/{template}", spool.beside(root).display());
+        for dir in [&*spool.arg(), "logs", "./logs/", "link/../logs"] {
+            for command in [&["check", dir, &dest, NOWHERE][..], &["pipe", dir, &dest]] {
+                let mut refused = logjam(command);
+                refused.current_dir(spool.beside(""));
+                let ended = run(refused);
+                assert_eq!(ended.code, Some(if command[0] == "check" { 1 } else { 2 }), "{command:?}: {}", ended.said);
+                ended.says("DEST: lies in ");
+            }
+        }
+    }
+    fs::set_permissions(spool.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(spool.dir(), Some(65534), Some(65534)).unwrap();
+    let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let ended = run(shell(line, ["check", &spool.arg(), NOWHERE, "--group=adm"])).code_is(1);
+    ended.says("FAIL settings: --group=adm: files in ").says("usermod -a -G");
+}
+
+#[test]
+fn a_dest_of_the_settings_file_is_tried_without_a_dir_as_well() {
+    let site = Site::new();
+    let file = site.spool.beside("logjam.toml");
+    fs::write(&file, format!("dest = \"{DEST}\"\n")).unwrap();
+    let mut check = logjam(["check", NOWHERE, &format!("--config={}", file.display())]);
+    check.envs(site.server.environment());
+    run(check).code_is(0).says("ok   put: ");
+}
+
+#[test]
 fn a_directory_as_the_far_end_is_tried_as_well() {
     let spool = Spool::new();
     let far = tempfile::tempdir().unwrap();

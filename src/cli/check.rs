@@ -5,6 +5,7 @@ use super::reading::{runtime, say};
 use super::settings::Shown;
 use crate::config;
 use crate::env::Env;
+use crate::env::host::absolute;
 use crate::env::store::Store;
 use crate::error::Result;
 use crate::format::key::{Dest, Place};
@@ -12,7 +13,7 @@ use crate::format::name::LogName;
 use crate::ops::check::far::Far;
 use crate::ops::check::{Line, Verdict, disk, host};
 use chrono::DateTime;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Try everything that `logjam pipe` needs, and say what is well, what is not, and the mend
 ///
@@ -25,7 +26,7 @@ pub struct Args {
     /// The directory of the hour files
     dir: Option<PathBuf>,
     /// Where archives go
-    dest: Option<String>,
+    pub(super) dest: Option<String>,
     /// Print the settings that are in force for `logjam pipe`, as a settings file, with where each came from, and try nothing
     #[arg(long)]
     show: bool,
@@ -52,10 +53,11 @@ pub fn run(args: &Args, shown: &[Shown]) -> Result<bool> {
     let env = Env::real();
     let mut lines = Vec::new();
     let dest = args.dest.as_deref().map(Dest::parse).transpose();
-    let named = settings(args, &dest, &mut lines);
-    if let Some(dir) = &args.dir {
-        // Without the slash that would let a link at its end be followed.
-        disk::look(&env, &dir.components().collect::<PathBuf>(), args.options.reserve, &mut lines);
+    // What is said of it may be done in another directory.
+    let dir = args.dir.as_deref().map(absolute);
+    let named = settings(args, dir.as_deref(), &dest, &mut lines);
+    if let Some(dir) = &dir {
+        disk::look(&env, dir, args.options.reserve, &mut lines);
     }
     let dest = dest.unwrap_or_else(|e| {
         lines.push(Line::failed("dest", &e));
@@ -66,7 +68,7 @@ pub fn run(args: &Args, shown: &[Shown]) -> Result<bool> {
     }
     args.options.process.look(&env, &mut lines);
     let network = dest.is_some_and(|dest| matches!(dest.place, Place::S3(_)));
-    host::Place { root: &args.root, dir: args.dir.as_deref(), network }.look(&mut lines);
+    host::Place { root: &args.root, dir: dir.as_deref(), network }.look(&mut lines);
     for line in &lines {
         let text = if args.json { serde_json::to_string(line).unwrap_or_default() } else { line.to_string() };
         if !say(&text)? {
@@ -76,8 +78,8 @@ pub fn run(args: &Args, shown: &[Shown]) -> Result<bool> {
     Ok(lines.iter().all(|line| line.verdict != Verdict::Fail))
 }
 
-/// What can be told of the settings alone: prefix and suffix.
-fn settings(args: &Args, dest: &Result<Option<Dest>>, lines: &mut Vec<Line>) -> (String, String) {
+/// What can be told of the settings without a try: prefix and suffix.
+fn settings(args: &Args, dir: Option<&Path>, dest: &Result<Option<Dest>>, lines: &mut Vec<Line>) -> (String, String) {
     let names = args.options.names();
     match &names {
         Ok((prefix, suffix)) => {
@@ -87,7 +89,7 @@ fn settings(args: &Args, dest: &Result<Option<Dest>>, lines: &mut Vec<Line>) -> 
         Err(e) => lines.push(Line::failed("names", e)),
     }
     if let Ok(dest) = dest
-        && let Err(e) = args.options.sound(dest.as_ref())
+        && let Err(e) = args.options.sound(dir, dest.as_ref())
     {
         lines.push(Line::failed("settings", &e));
     }

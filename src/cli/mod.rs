@@ -270,7 +270,12 @@ fn parse(args: &[OsString], settings: Option<&Settings>) -> std::result::Result<
         blamed.unwrap_or(Refusal::Parser(e))
     })?;
     let shown = Settings::shown(settings, &program, &matches, &lines);
-    Ok((Cli::from_arg_matches(&matches).map_err(Refusal::Parser)?, shown))
+    let mut cli = Cli::from_arg_matches(&matches).map_err(Refusal::Parser)?;
+    // A command line can name no DEST without a DIR before it; a file can.
+    if let (Command::Check(args), Some(settings)) = (&mut cli.command, settings) {
+        args.dest = args.dest.take().or_else(|| settings.text(CHECK, "dest").map(str::to_owned));
+    }
+    Ok((cli, shown))
 }
 
 /// Gives every option of every command its environment variable.

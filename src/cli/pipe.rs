@@ -248,14 +248,17 @@ impl Options {
         Ok(Settled { archive, spool, mode, checkpoints, store, dest })
     }
 
-    /// Checks those that need neither DIR nor names.
-    pub fn sound(&self, dest: Option<&Dest>) -> Result<()> {
+    /// Checks those that need no names; with DIR also what it has to do with them.
+    pub fn sound(&self, dir: Option<&Path>, dest: Option<&Dest>) -> Result<()> {
         self.checkpoints(dest)?;
         self.signer(dest.is_some())?;
         self.pack.codec()?;
         self.mode()?;
         self.sync()?;
-        self.process.access.sound()
+        self.process.access.sound()?;
+        let Some(dir) = dir else { return Ok(()) };
+        self.process.access.env(dir)?;
+        dest.map_or(Ok(()), |dest| config::check_apart(&Layout::new(dir), dest))
     }
 
     /// Prefix and suffix.

@@ -143,9 +143,12 @@ impl Settings {
         self.find(command, key, true).is_some_and(|entry| matches!(entry.value, Value::Switch(true)))
     }
 
-    /// Whether an option has a value in it, for a command.
-    pub fn has(&self, command: &str, key: &str, text: &str) -> bool {
-        self.find(command, key, true).is_some_and(|entry| matches!(&entry.value, Value::Text(value) if value == text))
+    /// The text that an option has in it, for a command.
+    pub fn text(&self, command: &str, key: &str) -> Option<&str> {
+        match &self.find(command, key, true)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// What stands for a command: in its table, or for all.
@@ -308,7 +311,7 @@ impl Wish {
         let hold = given("--on-error=hold")
             || texts.windows(2).any(|w| w == ["--on-error", "hold"])
             || std::env::var_os("LOGJAM_ON_ERROR").is_some_and(|value| value == "hold")
-            || settings.is_some_and(|settings| settings.has(PIPE, "on-error", "hold"));
+            || settings.is_some_and(|settings| settings.text(PIPE, "on-error") == Some("hold"));
         let yes = guard::is_yes(std::env::var("LOGJAM_CONFIRM_MESSAGES").ok().as_deref());
         let confirm = yes
             || given("--confirm-messages")

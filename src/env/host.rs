@@ -81,6 +81,24 @@ pub fn is_there(path: &Path) -> bool {
     path.exists()
 }
 
+/// A path that means the same in whatever directory a process is. Without the slash that would let a link at its end be followed.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
+}
+
+/// The same without the links in what stands of it.
+pub fn real(path: &Path) -> PathBuf {
+    let path = absolute(path);
+    let mut above = path.ancestors();
+    let found = above.find_map(|above| Some((std::fs::canonicalize(above).ok()?, path.strip_prefix(above).ok()?)));
+    found.map_or_else(|| path.clone(), |(real, below)| real.join(below))
+}
+
+/// Removes a directory if it is there, and nothing is in it.
+pub fn remove_empty(dir: &Path) {
+    let _ = std::fs::remove_dir(dir);
+}
+
 /// A text file, such as the settings of another program; `None`: it is not there, can't be read, or is too large.
 pub fn text(path: &Path) -> Option<String> {
     let meta = std::fs::metadata(path).ok()?;
