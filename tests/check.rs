@@ -304,6 +304,7 @@ fn a_directory_as_the_far_end_is_tried_as_well() {
     let far = tempfile::tempdir().unwrap();
     let dest = format!("file://{}/{{prefix}}/{{year}}/{{month}}/{{day}}/{{filename}}", far.path().display());
     run(logjam(["check", &spool.arg(), &dest, NOWHERE])).code_is(0).says("ok   condition: ").says("ok   archive: ");
+    assert_eq!(names(far.path()), [""; 0]);
     fs::set_permissions(far.path(), fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(spool.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let line = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
@@ -313,6 +314,27 @@ fn a_directory_as_the_far_end_is_tried_as_well() {
         line.starts_with("FAIL ") && line.contains("nobody must be able to make directories and files below"),
         "{line}"
     );
+}
+
+#[test]
+fn who_archives_into_a_directory_may_be_another_user_than_who_has_checked_it() {
+    let spool = Spool::new();
+    fs::set_permissions(spool.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(spool.beside("far")).unwrap();
+    for dir in [spool.dir(), spool.beside("far")] {
+        std::os::unix::fs::chown(dir, Some(65534), Some(65534)).unwrap();
+    }
+    let dest = format!("file://{}/a/{{prefix}}/{{year}}/{{month}}/{{day}}/{{filename}}", spool.beside("far").display());
+    let nobody = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    run(logjam(["check", &spool.arg(), &dest, NOWHERE])).code_is(0);
+    assert_eq!(names(&spool.beside("far")), [""; 0], "nor the directory that DEST begins with");
+    let line = format!("echo line | {nobody}");
+    run(shell(&line, ["pipe", &spool.arg(), &dest, "--once"])).code_is(0);
+    // What is there already stays, with what is in it.
+    let before = files_below(&spool.beside("far"));
+    run(logjam(["check", &spool.arg(), &dest, NOWHERE])).code_is(0);
+    assert_eq!(files_below(&spool.beside("far")), before);
+    run(shell(&line, ["pipe", &spool.arg(), &dest, "--once"])).code_is(0);
 }
 
 #[test]

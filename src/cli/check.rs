@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::format::key::{Dest, Place};
 use crate::format::name::LogName;
 use crate::ops::check::far::Far;
+use crate::ops::check::traces::Traces;
 use crate::ops::check::{Line, Verdict, disk, host};
 use chrono::DateTime;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 /// Try everything that `logjam pipe` needs, and say what is well, what is not, and the mend
 ///
 /// Takes what `logjam pipe` takes. DIR: rights, file system, syncs, locks, space. DEST: names, address, certificate, clock,
-/// credentials, bucket, and each call that archiving makes, with the settings given: one small object for each host stays at
-/// .logjam/checkpoint/.check/HOST, and an upload is begun and aborted. Where messages and metrics go. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
+/// credentials, bucket, and each call that archiving makes, with the settings given: in a bucket one small object for each host stays at
+/// .logjam/checkpoint/.check/HOST, in a directory nothing, and an upload is begun and aborted. Where messages and metrics go. The system: limits, confinement, and how rsyslog, syslog-ng and systemd
 /// are set, if they start logjam. Run it as the user that will run logjam. Exit status: 0 all is well, or notes only; 1 not; 2 wrong usage.
 #[derive(clap::Args)]
 pub struct Args {
@@ -121,6 +122,13 @@ fn far(args: &Args, env: &Env, dest: &Dest, (prefix, suffix): &(String, String),
     // A directory has its drafts there in any case.
     let checkpoints = s3.is_none() || args.options.checkpoints(Some(dest)).is_ok_and(|set| set.is_some());
     let far = Far { env, store, s3: s3.as_ref(), dest, key: &key, host: &host, checkpoints };
+    let traces = match &dest.place {
+        Place::Directory(root) => Some(Traces::before(&*env.fs, Path::new(root), &key, &host)),
+        Place::S3(_) => None,
+    };
     runtime()?.block_on(far.look(lines));
+    if let Some(traces) = traces {
+        traces.clear();
+    }
     Ok(())
 }

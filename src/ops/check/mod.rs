@@ -4,6 +4,7 @@ pub mod disk;
 pub mod far;
 pub mod host;
 pub mod rsyslog;
+pub mod traces;
 pub mod unit;
 
 use crate::error::Error;
