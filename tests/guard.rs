@@ -116,6 +116,28 @@ fn signals_reach_the_worker_and_its_exit_status_is_the_guards() {
 }
 
 #[test]
+fn a_guard_is_found_by_its_name_and_no_worker_is() {
+    let place = Place::new();
+    let mut omprog = plain(&place, &[]);
+    assert!(omprog.write(b"one\n"));
+    until("the line", || place.open_text() == b"one\n");
+    let worker = omprog.wait_for_worker();
+    kill(worker, Signal::SIGKILL).unwrap();
+    until("another worker", || omprog.worker().is_some_and(|other| other != worker));
+    let worker = omprog.wait_for_worker();
+    // As docs/operations.md has it, but to this one only.
+    let line = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    assert_eq!(line.matches("pkill -USR1 -x logjam-guard").count(), line.matches("pkill").count());
+    let found = std::process::Command::new("pgrep").args(["-x", "logjam-guard"]).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let is_found = |pid: nix::unistd::Pid| found.lines().any(|line| line == pid.to_string());
+    assert!(is_found(omprog.guard()) && !is_found(worker), "{found}");
+    kill(omprog.guard(), Signal::SIGUSR1).unwrap();
+    until("the object", || place.stored_now().len() == 1);
+    assert_eq!(omprog.end(), Some(0));
+}
+
+#[test]
 fn a_worker_that_dies_before_it_could_end_the_file_leaves_that_to_the_next_one() {
     let place = Place::new();
     let mut omprog = plain(&place, &[]);

@@ -14,6 +14,7 @@ use super::replies::Tokens;
 use nix::cmsg_space;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_name;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
@@ -92,6 +93,8 @@ pub fn stand_by(args: &[OsString], unwanted: bool) {
         match unsafe { fork() } {
             Ok(ForkResult::Child) => {
                 drop(guard);
+                // What is said to all guards is not said to a worker twice.
+                let _ = set_name(c"logjam");
                 // The other signals stay blocked until somebody listens to them.
                 let _ = [Signal::SIGCHLD].into_iter().collect::<SigSet>().thread_unblock();
                 let _ = (HELD.set(held), GUARD.set(me));
@@ -244,7 +247,7 @@ impl Held {
 /// Gives back what only a worker needs: the pages of the program text that the start touched (they are read again from
 /// the file if need be), and says in the process list what it is.
 fn slim() {
-    let _ = nix::sys::prctl::set_name(c"logjam-guard");
+    let _ = set_name(c"logjam-guard");
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     // proc(5): address range, rights, offset, device, inode, path. Not what the linker wrote to (RELRO): its content
     // is in memory only; it is readable, with an offset other than 0.
