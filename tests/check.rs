@@ -438,6 +438,54 @@ fn rsyslog_as_shipped_is_well_once_it_has_a_bucket_and_what_it_forbids_is_told()
 }
 
 #[test]
+fn what_daemons_do_not_read_is_not_read() {
+    let set = &*RSYSLOG.replace("BUCKET", "logs");
+    let binary = ("usr/bin/logjam", "");
+    let main = ("usr/lib/systemd/system/rsyslog.service", "[Service]\nProtectSystem=strict\n");
+    let lets = "[Service]\nReadWritePaths=/\n";
+    let forbids = "[Service]\nReadWritePaths=\n";
+    let lib = "usr/lib/systemd/system/rsyslog.service.d/50-a.conf";
+    let etc = "etc/systemd/system/rsyslog.service.d/50-a.conf";
+    let run = "run/systemd/system/rsyslog.service.d/60-b.conf";
+    let old = "etc/systemd/system/rsyslog.service.d/90-z.conf.dpkg-old";
+    for (drop_ins, code) in [
+        // Of one name, that in /etc.
+        (vec![(lib, lets), (etc, forbids)], 1),
+        (vec![(lib, forbids), (etc, lets)], 0),
+        // In the order of the names, not of the folders.
+        (vec![(etc, forbids), (run, lets)], 0),
+        (vec![(etc, lets), (run, forbids)], 1),
+        (vec![(etc, lets), (old, forbids)], 0),
+    ] {
+        let files = [&[("etc/rsyslog.d/l.conf", set), binary, main][..], &drop_ins].concat();
+        on(&system(&files)).code_is(code);
+    }
+    let shipped = include_str!("../contrib/syslog-ng/logjam.conf");
+    let ended = on(&system(&[("etc/syslog-ng/conf.d/logjam.conf.dpkg-old", shipped)])).code_is(0);
+    assert!(!ended.said.contains("syslog-ng:"), "{}", ended.said);
+    // A rule that is there no more.
+    let profile = "profile rsyslogd /usr/sbin/rsyslogd {\n  include if exists <rsyslog.d>\n}\n";
+    let left = ("etc/apparmor.d/rsyslog.d/logjam.dpkg-old", include_str!("../contrib/apparmor/logjam"));
+    let files = [("etc/rsyslog.d/l.conf", set), ("etc/apparmor.d/usr.sbin.rsyslogd", profile), left, binary];
+    on(&system(&files)).code_is(1).says("FAIL apparmor: ");
+}
+
+#[test]
+fn a_relative_dir_is_whole_in_what_mends_a_unit() {
+    let set = &*RSYSLOG.replace("BUCKET", "logs");
+    let unit = ("usr/lib/systemd/system/rsyslog.service", "[Service]\nProtectSystem=strict\n");
+    let root = system(&[("etc/rsyslog.d/l.conf", set), unit, ("usr/bin/logjam", "")]);
+    let spool = Spool::new();
+    let mut check = logjam(["check", "logs", &format!("--root={}", root.path().display())]);
+    check.current_dir(spool.beside(""));
+    run(check).code_is(1).says(&format!("[Service] ReadWritePaths={}", spool.arg()));
+    fs::create_dir(spool.beside("other")).unwrap();
+    let mut check = logjam(["check", "absent", NOWHERE]);
+    check.current_dir(spool.beside("other"));
+    run(check).code_is(1).says(&format!("mkdir -p -m 0750 {}", spool.beside("other/absent").display()));
+}
+
+#[test]
 fn syslog_ng_as_shipped_is_well_once_it_has_a_bucket() {
     let shipped = include_str!("../contrib/syslog-ng/logjam.conf");
     on(&system(&[("etc/syslog-ng/conf.d/logjam.conf", shipped)])).code_is(1).says("FAIL syslog-ng: there is no bucket");

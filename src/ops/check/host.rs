@@ -5,10 +5,19 @@ use super::unit::Unit;
 use super::{Line, without_bucket};
 use crate::env::host;
 use crate::env::syslog::{self, Syslog};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// So many open files are enough, for any hour.
 const FILES: u64 = 256;
+/// Where units are, and their drop-ins; the first one that has a name counts (systemd.unit(5), "Unit File Load Path").
+const UNITS: [&str; 5] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
 /// rsyslog's unit, and syslog-ng's.
 const RSYSLOG: &str = "rsyslog.service";
 const SYSLOG_NG: &str = "syslog-ng.service";
@@ -32,6 +41,13 @@ impl Place<'_> {
 
     fn text(&self, path: &str) -> Option<String> {
         host::text(&self.at(path))
+    }
+
+    /// The files that a daemon reads in a folder of its settings.
+    fn confs(&self, dir: &str) -> Vec<PathBuf> {
+        let mut files = host::files(&self.at(dir));
+        files.retain(|path| path.extension().is_some_and(|end| end == "conf"));
+        files
     }
 
     /// Looks at all of it.
@@ -71,10 +87,7 @@ impl Place<'_> {
 
     fn rsyslog(&self, lines: &mut Vec<Line>) {
         let mut texts: Vec<String> = self.text("etc/rsyslog.conf").into_iter().collect();
-        let more = host::files(&self.at("etc/rsyslog.d"))
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|e| e == "conf"));
-        texts.extend(more.filter_map(|path| host::text(&path)));
+        texts.extend(self.confs("etc/rsyslog.d").iter().filter_map(|path| host::text(path)));
         let text = texts.join("\n");
         let actions = rsyslog::actions(&text);
         if actions.is_empty() {
@@ -134,7 +147,7 @@ impl Place<'_> {
         let mut texts = vec![profile, local];
         if has_folder {
             let files = host::files(&self.at("etc/apparmor.d/rsyslog.d"));
-            texts.extend(files.iter().filter_map(|path| host::text(path)));
+            texts.extend(files.iter().filter(|path| !is_left_over(path)).filter_map(|path| host::text(path)));
         }
         let rules = || texts.iter().flat_map(|text| text.lines()).filter(|line| line.contains("logjam"));
         if unit.is_some_and(|unit| unit.is_on("NoNewPrivileges")) && rules().any(changes_profile) {
@@ -171,20 +184,22 @@ impl Place<'_> {
     }
 
     fn unit(&self, name: &str) -> Option<Unit> {
-        let main = ["etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"];
-        let mut text = main.iter().find_map(|dir| self.text(&format!("{dir}/{name}")))?;
-        for dir in main {
-            for path in host::files(&self.at(&format!("{dir}/{name}.d"))) {
-                text += "\n";
-                text += &host::text(&path).unwrap_or_default();
-            }
+        let mut text = UNITS.iter().find_map(|dir| self.text(&format!("{dir}/{name}")))?;
+        // In the order of their names, wherever each is.
+        let mut drop_ins = BTreeMap::new();
+        for path in UNITS.iter().flat_map(|dir| self.confs(&format!("{dir}/{name}.d"))) {
+            drop_ins.entry(path.file_name().map(ToOwned::to_owned)).or_insert(path);
+        }
+        for path in drop_ins.values() {
+            text += "\n";
+            text += &host::text(path).unwrap_or_default();
         }
         Some(Unit::of(&text))
     }
 
     fn syslog_ng(&self, lines: &mut Vec<Line>) {
         let mut texts: Vec<String> = self.text("etc/syslog-ng/syslog-ng.conf").into_iter().collect();
-        texts.extend(host::files(&self.at("etc/syslog-ng/conf.d")).iter().filter_map(|path| host::text(path)));
+        texts.extend(self.confs("etc/syslog-ng/conf.d").iter().filter_map(|path| host::text(path)));
         let text: String =
             texts.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with('#')).collect();
         if !text.contains("logjam") || !text.contains("program(") {
@@ -210,6 +225,12 @@ fn changes_profile(rule: &str) -> bool {
     let mut words = rule.split(|c: char| c == ',' || c.is_whitespace());
     !rule.trim_start().starts_with('#')
         && words.any(|word| is_mode(word) && word.contains(['c', 'p', 'u', 'C', 'P', 'U']))
+}
+
+/// Whether AppArmor passes over a file in a folder that a profile includes: what package managers and editors leave there.
+fn is_left_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || name.ends_with('~') || name.contains(".dpkg-")
 }
 
 /// Says something to the system's log.

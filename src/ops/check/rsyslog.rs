@@ -146,7 +146,9 @@ impl Action {
             lines.push(Line::note(WHAT, says, "see the queue.* parameters that `logjam policy rsyslog` prints"));
         }
         lines.extend(self.words().find_map(|word| without_bucket(WHAT, word)));
-        if !self.has("--on-error=hold") && !has_file {
+        let words: Vec<_> = self.words().collect();
+        let holds = words.contains(&"--on-error=hold") || words.windows(2).any(|two| two == ["--on-error", "hold"]);
+        if !holds && !has_file {
             let says = "without --on-error=hold a start that can't succeed takes lines with it";
             lines.push(Line::note(WHAT, says, "put --on-error=hold into binary="));
         }
@@ -175,6 +177,8 @@ mod tests {
         ] {
             assert_eq!(actions(text).len(), 1);
             assert_eq!(findings(&text.replace("BUCKET", "logs")), [""; 0]);
+            let in_two = text.replace("BUCKET", "logs").replace("--on-error=hold", "--on-error hold");
+            assert_eq!(findings(&in_two), [""; 0]);
             let found = findings(text);
             assert!(matches!(found.as_slice(), [says] if says.contains("no bucket yet")), "{found:?}");
         }
