@@ -115,6 +115,21 @@ fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn a_table_for_check_comes_before_that_of_pipe_which_a_check_asks_about() {
+    let site = Site::new();
+    let text =
+        "prefix = \"a\"\nlevel = 1\n[pipe]\nprefix = \"b\"\nevery = \"5m\"\n[check]\nprefix = \"c\"\njson = true\n";
+    let shown = site.show(text, &[]).code_is(0).said;
+    for (line, at) in [("prefix = \"c\"", 7), ("every = \"5m\"", 5), ("level = \"1\"", 2)] {
+        let found =
+            shown.lines().find(|shown| shown.starts_with(&format!("{line} # "))).unwrap_or_else(|| panic!("{shown}"));
+        assert!(found.ends_with(&format!("logjam.toml:{at}")), "{found}");
+    }
+    let said = run(site.with(text, "check", &["--root=/nonexistent"])).code_is(0).said;
+    assert!(said.lines().all(|line| line.starts_with('{')) && said.contains("c-19700101T0000Z-"), "{said}");
+}
+
+#[test]
 fn what_is_shown_is_a_settings_file_that_means_the_same() {
     let site = Site::new();
     let first = site.show(FULL, &["--tag=a=b", "--metadata=c=\"d\""]).code_is(0).said;

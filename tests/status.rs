@@ -344,6 +344,9 @@ fn a_dir_that_is_none_and_usage_that_is_wrong_are_refused_with_the_mend() {
     run(status(&spool, &["--warning=2h", "--critical=1h"])).code_is(2).says("--critical: is shorter than --warning");
     run(status(&spool, &["--watch", "--nagios"])).code_is(3).says("cannot be used with");
     run(status(&spool, &["--warning=soon", "--nagios"])).code_is(3).says("--warning");
+    let mut by_variable = status(&spool, &["--warning=soon"]);
+    by_variable.env("LOGJAM_NAGIOS", "1");
+    run(by_variable).code_is(3).says("LOGJAM UNKNOWN - ");
     // What a monitoring system shows is standard output.
     let shown = status(&spool, &["--warning=soon", "--nagios"]).output().unwrap().stdout;
     let shown = String::from_utf8(shown).unwrap();

@@ -155,8 +155,8 @@ impl Settings {
     fn find(&self, command: &str, key: &str, general: bool) -> Option<&Entry> {
         let of = |table: Option<&str>| self.entries.iter().find(|e| e.table.as_deref() == table && e.key == key);
         // Who asks for a check asks about `logjam pipe`.
-        let table = if command == super::CHECK { PIPE } else { command };
-        of(Some(table)).or_else(|| of(None).filter(|_| general))
+        let pipe = || of(Some(PIPE)).filter(|_| command == super::CHECK);
+        of(Some(command)).or_else(pipe).or_else(|| of(None).filter(|_| general))
     }
 
     fn fault(&self, entry: &Entry, cause: impl std::fmt::Display) -> Error {

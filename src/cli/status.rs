@@ -95,7 +95,9 @@ pub fn run(args: &Args) -> Result<u8> {
 /// The exit status of a command line that can't be read: to a monitoring system 2 would be an alarm, and what it shows is what
 /// stands on standard output.
 pub fn refused(args: &[OsString], code: u8, why: &str) -> u8 {
-    let is_plugin = args.get(1).is_some_and(|command| command == "status") && args.iter().any(|arg| arg == NAGIOS);
+    let by_variable = crate::env::guard::is_yes(std::env::var("LOGJAM_NAGIOS").ok().as_deref());
+    let by_option = args.iter().any(|arg| arg == NAGIOS);
+    let is_plugin = args.get(1).is_some_and(|command| command == "status") && (by_option || by_variable);
     if !is_plugin || code != USAGE {
         return code;
     }

@@ -15,7 +15,9 @@ struct Key {
 pub fn roff(root: &Command) -> String {
     let mut keys: Vec<Key> = Vec::new();
     for command in root.get_subcommands() {
-        for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| long != "help")) {
+        for arg in
+            command.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| !["help", "config"].contains(&long)))
+        {
             let (name, value, help) = (arg.get_long().unwrap_or_default().to_owned(), value(arg), help(arg));
             let known = keys.iter_mut().find(|key| key.name == name && key.value == value && key.help == help);
             match known {
