@@ -296,6 +296,8 @@ fn a_dest_of_the_settings_file_is_tried_without_a_dir_as_well() {
     let mut check = logjam(["check", NOWHERE, &format!("--config={}", file.display())]);
     check.envs(site.server.environment());
     run(check).code_is(0).says("ok   put: ");
+    let shown = logjam(["check", "--show", &format!("--config={}", file.display())]);
+    run(shown).code_is(0).says(&format!("\ndest = \"{DEST}\" # {}:1\n", file.display()));
 }
 
 #[test]

@@ -271,13 +271,19 @@ impl Settings {
             let id = arg.get_id().as_str();
             let key = arg.get_long().unwrap_or(id).to_owned();
             let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
-            let texts = match is_switch {
+            let mut texts = match is_switch {
                 true => vec![given.get_flag(id).to_string()],
                 false => {
                     given.get_raw(id).into_iter().flatten().map(|raw| raw.to_string_lossy().into_owned()).collect()
                 }
             };
-            let from = match (lines.get(&key), given.value_source(id)) {
+            // Without a DIR before it.
+            let alone = of.and_then(|of| of.find(name, id, true)).filter(|_| id == "dest" && texts.is_empty());
+            if let Some(Entry { value: Value::Text(text), .. }) = alone {
+                texts = vec![text.clone()];
+            }
+            let line = lines.get(&key).copied().or(alone.map(|entry| entry.line));
+            let from = match (line, given.value_source(id)) {
                 (Some(line), _) => format!("{}:{line}", of.map_or("".into(), |of| of.path.display().to_string())),
                 (None, Some(ValueSource::CommandLine)) => "command line".into(),
                 (None, Some(ValueSource::EnvVariable)) => {
