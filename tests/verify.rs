@@ -156,6 +156,14 @@ fn an_object_whose_manifest_may_still_come_is_told_and_no_finding() {
         place.put_of(&extra, b"x", second(100));
         let said = finds(place.verify(&[]), "EXTRA", &extra).said;
         assert!(!said.contains("young"), "{said}");
+        place.remove(&extra);
+        // One that came in parts bears the date of the first one.
+        let name = format!("syslog-{}-web-1.0000000000000.log.gz", chrono::Utc::now().format("%Y%m%dT%H00Z"));
+        let open = format!("{}/{name}", chrono::Utc::now().format("syslog/%Y/%m/%d"));
+        place.put_of(&open, &vec![0; 5 << 20], second(1800));
+        clean(place.verify(&[])).says("1 objects are so young");
+        place.put_of(&open, b"x", second(1800));
+        finds(place.verify(&[]), "EXTRA", &open);
     }
 }
 

@@ -9,11 +9,16 @@ use crate::error::Result;
 use crate::format::key::{Dest, manifest_key};
 use crate::format::manifest::{Manifest, Packed};
 use crate::format::name::{DUPLICATES, LogName};
+use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many objects are read at once.
 const AT_ONCE: usize = 4;
+/// A smaller object comes in one request, in bytes.
+const PART: u64 = 5 << 20;
+/// The usual period.
+const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// An object, as far as the listing tells.
 struct Object {
@@ -186,12 +191,14 @@ fn untold(objects: &BTreeMap<String, Object>, doubtful: &BTreeSet<&str>, state: 
         if doubtful.contains(manifest_key(key).as_str()) {
             continue;
         }
+        let period = object.entry.name.as_ref().map(LogName::stamp);
+        // S3 dates an object that came in parts by the moment when they were begun: within its hour.
+        let came = period.filter(|_| object.entry.len >= PART).map_or(object.entry.modified, |start| start + HOUR);
         // A receipt, its syncs and a request lie between an object and its manifest.
-        if object.entry.modified >= state.young_since {
+        if came.max(object.entry.modified) >= state.young_since {
             state.outcome.young += 1;
             continue;
         }
-        let period = object.entry.name.as_ref().map(LogName::stamp);
         state.find(Fault::Extra, period, key, "no manifest tells of it");
     }
 }
