@@ -493,7 +493,7 @@ fn a_directory_that_will_not_do_is_named_with_the_mend() {
     std::fs::write(house.path("file"), "").unwrap();
     std::os::unix::fs::symlink(house.path("spool"), house.path("link")).unwrap();
     std::fs::create_dir(house.path("inner")).unwrap();
-    std::os::unix::fs::symlink("/tmp", house.path("inner/archive")).unwrap();
+    std::os::unix::fs::symlink("/usr", house.path("inner/archive")).unwrap();
     let slash = format!("{}/", house.path("link").display());
     for (dir, expected, exit) in [
         (house.path("missing"), "does not exist; mkdir -p", 2),

@@ -6,6 +6,7 @@ mod chain;
 pub mod checkpoint;
 mod codec;
 pub mod follow;
+mod held;
 mod multipart;
 pub mod pack;
 mod packing;

@@ -4,20 +4,19 @@
 //! host that began its hour anew without its disk: then they go beside it.
 
 use super::chain::JSON;
+use super::held;
 use crate::env::Env;
-use crate::env::store::{Content, Found, Listed, Part, Store, in_memory, read_small};
+use crate::env::store::{Found, Listed, Part, Store, in_memory, read_small};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
 use crate::format::journal;
 use crate::format::key::{CHECKPOINTS, PROBES, manifest_key};
-use crate::format::layout::ZSTD;
 use crate::format::manifest::{self, Link, Manifest, sha256};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::sign::Signer;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,23 +241,32 @@ impl Rescue {
         if self.dry_run {
             return Ok((key, fate));
         }
-        let is_own = key == ready.key;
-        let place = if is_own { unfinished.manifest_key.clone() } else { manifest_key(&key) };
-        let told = if exact {
-            // Also when the object was made by a rescue that came no further.
-            let line = if is_own {
-                self.line_of(ready, last.take())
-            } else {
-                // Its host's signature is on another key.
-                let moved = Manifest { key: key.clone(), signature: None, signed_by: None, ..Manifest::clone(ready) };
-                self.line_of(&moved.into(), last.take())
-            };
-            self.tell(&place, line).await?
-        } else {
-            read_small(&*self.store, &place, manifest::LARGEST).await?.map(|(_, data)| data)
-        };
-        *last = told.and_then(|data| Chained::of(ready, &place, &data));
+        *last = self.told(unfinished, &key, exact, last.take()).await?;
         Ok((key, fate))
+    }
+
+    /// Sees to the manifest of an object that stands, also when that was made by a rescue that came no further: what stands then.
+    /// `exact`: nothing but this checkpoint's lines are in it.
+    async fn told(
+        &self,
+        unfinished: &Unfinished<Part>,
+        key: &str,
+        exact: bool,
+        last: Option<Chained>,
+    ) -> Result<Option<Chained>> {
+        let ready = &unfinished.manifest;
+        let is_own = key == ready.key;
+        let place = if is_own { unfinished.manifest_key.clone() } else { manifest_key(key) };
+        let told = if !exact {
+            read_small(&*self.store, &place, manifest::LARGEST).await?.map(|(_, data)| data)
+        } else if is_own {
+            self.tell(&place, self.line_of(ready, last)).await?
+        } else {
+            // Its host's signature is on another key.
+            let moved = Manifest { key: key.to_owned(), signature: None, signed_by: None, ..Manifest::clone(ready) };
+            self.tell(&place, self.line_of(&moved.into(), last)).await?
+        };
+        Ok(told.and_then(|data| Chained::of(ready, &place, &data)))
     }
 
     /// Where an unfinished object stands or belongs: its key, or that of the first duplicate where nothing stands, if something else
@@ -276,28 +284,12 @@ impl Rescue {
                 None if free.is_none() && key == ready.key => free = Some(key),
                 None => return Ok(Place::Free(free.unwrap_or(key))),
                 Some(found) if is_this(&found, unfinished) => return Ok(Place::Taken(key, true)),
-                Some(_) if self.is_held(&key, ready).await? => return Ok(Place::Taken(key, false)),
+                Some(_) if held::begins_with(&*self.store, &key, ready).await? => return Ok(Place::Taken(key, false)),
                 Some(_) => {}
             }
         }
         let cause = "other content stands there, and at all 25 names for duplicates";
         free.map(Place::Free).ok_or_else(|| Error::stop("rescue", &ready.key, Kind::Exists, cause))
-    }
-
-    /// Whether the text of an object begins with what a manifest tells of: its host went on.
-    async fn is_held(&self, key: &str, manifest: &Manifest) -> Result<bool> {
-        let Some((_, mut content)) = self.store.fetch(key, 0).await? else { return Ok(false) };
-        let beginning = Beginning { left: manifest.summary.bytes, blake3: blake3::Hasher::new() };
-        let beginning = if manifest.name.ends_with(ZSTD) {
-            let mut decoder = zstd::stream::write::Decoder::new(beginning).map_err(|e| Error::io("read", key, &e))?;
-            pour(&mut *content, &mut decoder).await?;
-            decoder.into_inner()
-        } else {
-            let mut decoder = flate2::write::MultiGzDecoder::new(beginning);
-            pour(&mut *content, &mut decoder).await?;
-            decoder.get_ref().clone()
-        };
-        Ok(beginning.left == 0 && beginning.blake3.finalize().to_hex().as_str() == manifest.summary.blake3)
     }
 
     /// Stores a manifest: what stands there then.
@@ -386,36 +378,4 @@ impl Rescue {
 fn is_this(found: &Found, unfinished: &Unfinished<Part>) -> bool {
     let len = unfinished.sent + unfinished.tail;
     found.len == len && found.checksum.as_deref().is_none_or(|checksum| checksum == unfinished.crc)
-}
-
-/// Digests the beginning of a text, and takes no more.
-#[derive(Clone)]
-struct Beginning {
-    left: u64,
-    blake3: blake3::Hasher,
-}
-
-impl Write for Beginning {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(text.len());
-        self.blake3.update(&text[..most]);
-        self.left -= most as u64;
-        Ok(most)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes a content to a decoder until that takes no more.
-async fn pour(content: &mut dyn Content, decoder: &mut (dyn Write + Send)) -> Result<()> {
-    while let Some(piece) = content.next().await? {
-        if decoder.write_all(&piece).is_err() {
-            return Ok(());
-        }
-    }
-    // What can't be unpacked is not what is looked for.
-    let _ = decoder.flush();
-    Ok(())
 }
