@@ -438,6 +438,8 @@ fn two_processes_on_one_directory_and_stream_take_separate_names() {
         one.write(&format!("one {n}\n"));
         two.write(&format!("two {n}\n"));
     }
+    // One that ends before the other has begun its file would leave it that file.
+    place.until("a file of each", |place| place.files("spool").len() == 2);
     one.end();
     two.end();
     let stored = place.stored();

@@ -22,6 +22,18 @@ struct Opened {
     path: String,
     /// Whether the file position is known to be at the end: writing leaves it there.
     at_end: AtomicBool,
+    /// Whether the lock was taken and not given back.
+    locked: AtomicBool,
+}
+
+impl Drop for Opened {
+    /// A child that was forked and has not yet called exec(2) holds the same open file, and would keep the lock a moment
+    /// longer: only unlocking takes it from all of them (flock(2)).
+    fn drop(&mut self) {
+        if self.locked.load(Ordering::Relaxed) {
+            self.unlock();
+        }
+    }
 }
 
 fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
@@ -34,7 +46,7 @@ fn failed(op: &'static str, path: &Path, e: &std::io::Error) -> Error {
 
 /// A file that another process opened; `path` is for messages.
 pub fn adopted(fd: std::os::fd::OwnedFd, path: &Path) -> Arc<dyn File> {
-    Arc::new(Opened { file: fd.into(), path: path.display().to_string(), at_end: AtomicBool::new(false) })
+    Arc::new(Opened::new(fd.into(), path))
 }
 
 fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Opened> {
@@ -49,7 +61,7 @@ fn open(op: &'static str, path: &Path, options: &mut OpenOptions) -> Result<Open
     if !kind.is_file() {
         return Err(Error::stop(op, path.display(), Kind::Denied, "not a regular file"));
     }
-    Ok(Opened { file, path: path.display().to_string(), at_end: AtomicBool::new(false) })
+    Ok(Opened::new(file, path))
 }
 
 impl Fs for Disk {
@@ -163,6 +175,10 @@ fn entry(path: &Path, meta: &std::fs::Metadata) -> Entry {
 }
 
 impl Opened {
+    fn new(file: std::fs::File, path: &Path) -> Self {
+        Self { file, path: path.display().to_string(), at_end: AtomicBool::new(false), locked: AtomicBool::new(false) }
+    }
+
     /// Not with O_APPEND: splice(2) refuses such a file. Only one handle at a time writes to a file, so once is enough.
     fn to_end(&self) -> Result<()> {
         if !self.at_end.load(Ordering::Relaxed) {
@@ -224,19 +240,25 @@ impl File for Opened {
 
     fn try_lock(&self) -> Result<bool> {
         match self.file.try_lock() {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.locked.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
             Err(std::fs::TryLockError::WouldBlock) => Ok(false),
             Err(std::fs::TryLockError::Error(e)) => Err(self.failed("lock", &e)),
         }
     }
 
     fn lock(&self) -> Result<()> {
-        self.file.lock().map_err(|e| self.failed("lock", &e))
+        self.file.lock().map_err(|e| self.failed("lock", &e))?;
+        self.locked.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn unlock(&self) {
         // Nothing is lost if that fails: the lock goes with the last handle.
         let _ = self.file.unlock();
+        self.locked.store(false, Ordering::Relaxed);
     }
 
     fn id(&self) -> Result<FileId> {
@@ -286,5 +308,25 @@ impl File for Opened {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_goes_with_its_handle_whoever_was_forked_in_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = Disk.create(&path).unwrap();
+        assert!(file.try_lock().unwrap());
+        // What a forked child has until it calls exec(2).
+        let inherited = file.fd().unwrap().try_clone_to_owned().unwrap();
+        let second = Disk.open(&path).unwrap();
+        assert!(!second.try_lock().unwrap());
+        drop(file);
+        assert!(second.try_lock().unwrap());
+        drop(inherited);
     }
 }
