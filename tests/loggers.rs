@@ -319,6 +319,20 @@ fn piped(program: Command, line: &str) -> Command {
     shell
 }
 
+/// Waits until HAProxy has logged all of `numbers`: each of its threads logs for itself, so the last one may come first.
+#[track_caller]
+fn wait_for_requests(site: &Site, numbers: std::ops::Range<usize>) {
+    numbers.for_each(|number| wait_for_request(site, number));
+}
+
+/// Every one of `numbers` is archived once, in whatever order.
+#[track_caller]
+fn assert_archived(site: &Site, prefix: &str, numbers: std::ops::Range<usize>) {
+    let mut archived = archived_requests(site, prefix);
+    archived.sort_unstable();
+    assert_eq!(archived, numbers.collect::<Vec<_>>());
+}
+
 /// The shipped file for HAProxy with a web server that answers by itself.
 fn haproxy(site: &Site, port: u16, edits: &[(&str, &str)]) {
     let text = shipped("haproxy/haproxy.cfg", edits);
@@ -336,10 +350,10 @@ fn haproxy_sends_its_ring_to_rsyslogd_and_from_there_to_logjam() {
     command.args(["-W", "-db", "-f"]).arg(site.path("haproxy.cfg"));
     let mut haproxy = Started::start(&site, command);
     ask_all(port, 0..20);
-    wait_for_request(&site, 19);
+    wait_for_requests(&site, 0..20);
     haproxy.end(Signal::SIGTERM);
     rsyslogd.stop();
-    assert_eq!(archived_requests(&site, "syslog"), (0..20).collect::<Vec<_>>());
+    assert_archived(&site, "syslog", 0..20);
 }
 
 #[test]
@@ -354,13 +368,13 @@ fn haproxy_in_the_foreground_writes_to_standard_output_and_through_a_pipe() {
     let line = format!("{haproxy} -W -db -f {} | {}", site.text("haproxy.cfg"), site.shell_pipe("--prefix=haproxy"));
     let mut shell = Started::start(&site, piped(program, &line));
     ask_all(port, 0..20);
-    wait_for_request(&site, 19);
+    wait_for_requests(&site, 0..20);
     let master = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.pid())).expect("its children");
     let is_haproxy = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "haproxy\n");
     let master = master.split_whitespace().find(is_haproxy).expect("the master process").parse().expect("a pid");
     kill(Pid::from_raw(master), Signal::SIGUSR1).expect("it takes a signal");
     shell.wait();
-    assert_eq!(archived_requests(&site, "haproxy"), (0..20).collect::<Vec<_>>());
+    assert_archived(&site, "haproxy", 0..20);
 }
 
 /// A service that says what comes through a FIFO, with the shipped log service beside it; its supervisor's directory.

@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods)] // A harness uses the file system and the clock.
 
 use crate::far;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -693,10 +694,17 @@ source s_src {{ syslog(ip("127.0.0.1") port({port}) transport("tcp") max-connect
     daemon
 }
 
-/// A port that was free a moment ago: syslog-ng cannot be asked to pick one.
+/// A port that was free a moment ago (syslog-ng cannot be asked to pick one), never the same again: HAProxy shares the port
+/// of another HAProxy instead of failing.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return port;
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------- lines
