@@ -348,6 +348,49 @@ fn an_upload_in_parts_does_not_overwrite_and_is_one_process_s_at_a_time() {
     });
 }
 
+#[test]
+fn what_a_rescue_makes_of_parts_and_a_tail_leaves_the_parts_alone_until_the_object_stands() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, rescue) = (directory(dir.path()), directory(dir.path()));
+        let upload = host.begin("d/k", GZIP).await.unwrap();
+        let first = send(&host, &upload, 1, 0, "first-").await.unwrap();
+        let second = send(&host, &upload, 2, 6, "second-").await.unwrap();
+        let finish = async |parts: &[Part], tail: &'static str, whole: &str| {
+            rescue.finish("d/k", &upload, parts, 6, in_memory(tail.into()), &crc(whole)).await.map(|_| ())
+        };
+        assert_eq!(kind(finish(std::slice::from_ref(&first), "sec.", "first-sec?").await), Kind::Other);
+        // It comes no further than its tail.
+        std::fs::write(dir.path().join("d"), "in the way").unwrap();
+        finish(std::slice::from_ref(&first), "seconds end.", "first-seconds end.").await.unwrap_err();
+        std::fs::remove_file(dir.path().join("d")).unwrap();
+        // Its host lives.
+        let third = send(&host, &upload, 3, 13, "third").await.unwrap();
+        let all = [first.clone(), second, third];
+        complete(&host, &upload, &all, "first-second-third").await.unwrap();
+        assert_eq!(fetch(&host, "d/k").await.unwrap().unwrap().1, b"first-second-third");
+        assert_eq!(kind(finish(std::slice::from_ref(&first), "sec.", "first-sec.").await), Kind::NotFound);
+
+        std::fs::remove_file(dir.path().join("d/k")).unwrap();
+        let upload = host.begin("d/k", GZIP).await.unwrap();
+        let first = send(&host, &upload, 1, 0, "first-").await.unwrap();
+        let work = dir.path().join(".logjam").join(&upload);
+        let finish = async || {
+            let parts = std::slice::from_ref(&first);
+            rescue.finish("d/k", &upload, parts, 6, in_memory("sec.".into()), &crc("first-sec.")).await.map(|_| ())
+        };
+        for damaged in ["fi", "fIrst-"] {
+            std::fs::write(&work, damaged).unwrap();
+            assert_eq!(kind(finish().await), Kind::NotFound, "{damaged}");
+        }
+        std::fs::write(&work, "first-second-third").unwrap();
+        finish().await.unwrap();
+        assert_eq!(fetch(&host, "d/k").await.unwrap().unwrap().1, b"first-sec.");
+        assert!(private(dir.path()).is_empty(), "{:?}", private(dir.path()));
+        assert_eq!(kind(send(&host, &upload, 2, 6, "second-").await), Kind::NotFound);
+    });
+}
+
 fn machine(power: Arc<Power>) -> Machine {
     Machine::new("2026-01-01T00:00:00Z", &["/far"], false, power, Mistake::None)
 }
@@ -439,5 +482,40 @@ fn a_power_cut_leaves_an_object_in_parts_whole_or_absent_and_what_was_sent_count
         }
         assert!(store.matches("d/k", whole()).await.unwrap(), "{story}");
         assert!(store.open("d/k").await.unwrap().is_empty(), "{story}");
+    });
+}
+
+#[test]
+fn a_power_cut_leaves_what_a_rescue_makes_of_parts_whole_or_absent_and_the_parts_whole() {
+    let noted = std::sync::Mutex::new(None::<(String, Part, Part)>);
+    let finish = async |store: &Directory, upload: &str, first: &Part| {
+        let parts = std::slice::from_ref(first);
+        store.finish("d/k", upload, parts, 6, in_memory("sec.".into()), &crc("first-sec.")).await.map(|_| ())
+    };
+    let life = async |store: &Directory| {
+        *noted.lock().unwrap() = None;
+        let upload = store.begin("d/k", GZIP).await?;
+        let first = send(store, &upload, 1, 0, "first-").await?;
+        let second = send(store, &upload, 2, 6, "second-").await?;
+        *noted.lock().unwrap() = Some((upload.clone(), first.clone(), second));
+        finish(store, &upload, &first).await
+    };
+    sweep(life, async |store, done, story| {
+        let Some((upload, first, second)) = noted.lock().unwrap().clone() else { return };
+        let whole = || in_memory("first-sec.".into());
+        if store.look("d/k").await.unwrap().is_some() {
+            assert!(store.matches("d/k", whole()).await.unwrap(), "{story}");
+            let again = kind(finish(store, &upload, &first).await);
+            assert!(matches!(again, Kind::Exists | Kind::NotFound), "{story}: {again:?}");
+            let host = kind(complete(store, &upload, &[first, second], "first-second-").await);
+            assert!(matches!(host, Kind::Exists | Kind::NotFound), "{story}: {host:?}");
+            assert!(store.matches("d/k", whole()).await.unwrap(), "{story}");
+        } else {
+            assert!(done.is_none(), "{story}");
+            complete(store, &upload, &[first, second], "first-second-")
+                .await
+                .unwrap_or_else(|e| panic!("{story}: {e}"));
+            assert_eq!(fetch(store, "d/k").await.unwrap().unwrap().1, b"first-second-", "{story}");
+        }
     });
 }

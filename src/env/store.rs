@@ -279,6 +279,26 @@ pub trait Multipart: Send + Sync {
     /// # Errors
     /// [`crate::error::Kind::Exists`] and [`crate::error::Kind::NotFound`] as above.
     fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part], crc: &'a str) -> Later<'a, Stored>;
+    /// Makes the object of the first parts of an upload that another host began, and of `tail`, which follows them at byte `at`.
+    /// That host may live and go on with its upload: the tail is not taken for a part of its own.
+    ///
+    /// # Errors
+    /// As above.
+    fn finish<'a>(
+        &'a self,
+        key: &'a str,
+        upload: &'a str,
+        parts: &'a [Part],
+        at: u64,
+        tail: Body,
+        crc: &'a str,
+    ) -> Later<'a, Stored> {
+        Box::pin(async move {
+            let number = i32::try_from(parts.len()).unwrap_or(i32::MAX).saturating_add(1);
+            let last = self.send(key, upload, number, at, tail).await?;
+            self.complete(key, upload, &[parts, &[last]].concat(), crc).await
+        })
+    }
     /// Gives an upload up; one that is not known is success.
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Later<'a, ()>;
     /// The identities of all uploads to exactly this key that are open.

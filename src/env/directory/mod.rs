@@ -79,6 +79,11 @@ impl Directory {
     }
 
     fn create_now(&self, key: &str, body: &Body) -> Result<Stored> {
+        self.create_by(key, |file| fill(file, body)).map(|()| Stored::default())
+    }
+
+    /// An object that `write` writes.
+    fn create_by(&self, key: &str, write: impl FnOnce(&dyn File) -> Result<()>) -> Result<()> {
         let (to, work) = (self.root.join(key), self.work(key));
         if let Some(there) = self.fs.stat(&to)? {
             if self.fs.stat(&work)?.is_some_and(|entry| entry.id == there.id) {
@@ -87,9 +92,9 @@ impl Directory {
             return Err(taken(&to));
         }
         let file = self.begin_file(&to, &work)?;
-        let done = fill(&*file, body).and_then(|()| publish(&*self.fs, &*file, &work, &to));
+        let done = write(&*file).and_then(|()| publish(&*self.fs, &*file, &work, &to));
         self.fs.remove(&work)?;
-        done.map(|()| Stored::default())
+        done
     }
 
     /// Whoever has the lock of the work file is the only one who stores at the key: so what is found to stand there

@@ -1,8 +1,8 @@
 //! An object in parts: they are appended to one file, each synced before it counts, so that a try that was cut off is gone on
 //! with. The name of the file is the upload's identity.
 
-use super::{CHUNK, Directory, busy, mark, taken};
-use crate::env::checksum::{Running, combine, decode, encode};
+use super::{CHUNK, Directory, busy, fill, mark, taken};
+use crate::env::checksum::{self, Running, combine, decode, encode};
 use crate::env::fs::{File, append_all, publish};
 use crate::env::store::{Body, Later, Multipart, Part, Stored};
 use crate::error::{Error, Kind, Result};
@@ -30,16 +30,22 @@ fn extent(part: &Part) -> Option<(u64, u64)> {
     (part.etag == tag(at, end, decode(&part.crc)?) && at <= end).then_some((at, end))
 }
 
-/// Where parts end that follow each other from the first byte on, and are what `crc` says.
-fn end_of(parts: &[Part], crc: &str) -> Option<u64> {
+/// Where parts end that follow each other from the first byte on, and with what is behind them (its checksum and length) are
+/// what `crc` says.
+fn end_of(parts: &[Part], behind: Option<(&str, u64)>, crc: &str) -> Option<u64> {
     let mut whole = 0;
     let mut crcs = Vec::new();
     for part in parts {
         let (at, end) = extent(part).filter(|(at, _)| *at == whole)?;
-        crcs.push((&part.crc, end - at));
+        crcs.push((part.crc.as_str(), end - at));
         whole = end;
     }
+    crcs.extend(behind);
     combine(&crcs).filter(|combined| combined == crc).map(|_| whole)
+}
+
+fn wrong(upload: &str) -> Error {
+    Error::stop("complete upload", upload, Kind::Other, "the parts do not make the object")
 }
 
 impl Directory {
@@ -115,8 +121,7 @@ impl Directory {
             }
             return Err(taken(&to));
         }
-        let wrong = || Error::stop("complete upload", upload, Kind::Other, "the parts do not make the object");
-        let end = end_of(parts, crc).ok_or_else(wrong)?;
+        let end = end_of(parts, None, crc).ok_or_else(|| wrong(upload))?;
         let len = file.len()?;
         if len < end {
             return Err(unknown(upload, "the last of its parts are missing"));
@@ -127,6 +132,32 @@ impl Directory {
         self.make_dirs(to.parent().unwrap_or(&self.root))?;
         publish(&*self.fs, &*file, &work, &to)?;
         self.remove_for_good(&work).map(|()| Stored::default())
+    }
+
+    /// In a file of its own: what another host has appended, and counts on, stays as it is until the object stands.
+    fn finish_now(&self, key: &str, upload: &str, parts: &[Part], tail: &Body, crc: &str) -> Result<Stored> {
+        let (theirs, file) = self.claim(key, upload)?;
+        let ending = encode(checksum::of_body(tail)?);
+        let sent = end_of(parts, Some((&ending, tail.len)), crc).ok_or_else(|| wrong(upload))?;
+        if file.len()? < sent {
+            return Err(unknown(upload, "the last of its parts are missing"));
+        }
+        let copy = |made: &dyn File| {
+            for part in parts {
+                let (offset, end) = extent(part).unwrap_or_default();
+                let mut crc = Running::default();
+                Body { file: Arc::clone(&file), offset, len: end - offset }.each(CHUNK, |chunk| {
+                    crc.update(chunk);
+                    append_all(made, chunk).map(|()| true)
+                })?;
+                if encode(crc.value()) != part.crc {
+                    return Err(unknown(upload, "a part is not what was sent"));
+                }
+            }
+            fill(made, tail)
+        };
+        self.create_by(key, copy)?;
+        self.remove_for_good(&theirs).map(|()| Stored::default())
     }
 
     /// Nobody will look for it again: it must not come back with a power cut.
@@ -165,6 +196,18 @@ impl Multipart for Directory {
 
     fn complete<'a>(&'a self, key: &'a str, upload: &'a str, parts: &'a [Part], crc: &'a str) -> Later<'a, Stored> {
         Box::pin(async move { self.complete_now(key, upload, parts, crc) })
+    }
+
+    fn finish<'a>(
+        &'a self,
+        key: &'a str,
+        upload: &'a str,
+        parts: &'a [Part],
+        _at: u64,
+        tail: Body,
+        crc: &'a str,
+    ) -> Later<'a, Stored> {
+        Box::pin(async move { self.finish_now(key, upload, parts, &tail, crc) })
     }
 
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Later<'a, ()> {
