@@ -98,6 +98,7 @@ impl Call {
 
 fn answers() -> Vec<(&'static str, Fault)> {
     vec![
+        ("400 InvalidPart", Fault::refuse(400, "InvalidPart")),
         ("403 AccessDenied", Fault::refuse(403, "AccessDenied")),
         ("404 NoSuchKey", Fault::refuse(404, "NoSuchKey")),
         ("404 NoSuchBucket", Fault::refuse(404, "NoSuchBucket")),

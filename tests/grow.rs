@@ -473,3 +473,45 @@ fn two_processes_on_one_directory_each_send_the_parts_of_their_own_hour() {
     assert!(host.server.open_uploads().is_empty());
     assert_eq!(host.checkpoints().len(), 2, "one of each process: {:?}", host.checkpoints());
 }
+
+#[test]
+fn a_server_that_forgets_every_upload_is_asked_less_and_less_often() {
+    far_from_the_turn(LONG);
+    let (text, archive) = &*one_part();
+    let host = Host::new();
+    host.server.set_fault(|seen| match seen.part().is_some() {
+        true => Fault::refuse(404, "NoSuchUpload"),
+        false => Fault::None,
+    });
+    let start = Instant::now();
+    let running = host.start(QUIET);
+    host.feed_until_kept(&running, text, text.len());
+    let begins = || host.requests().iter().filter(|seen| seen.is_begin()).count();
+    assert!(within(LONG, || begins() >= 4), "{} times\n{}", begins(), running.said());
+    // Between them were at least the halves of 0.5 s, 1 s and 2 s.
+    assert!(start.elapsed() >= Duration::from_millis(1_750), "{} times in {:?}", begins(), start.elapsed());
+    host.server.clear_fault();
+    end_hour(&running);
+    host.until_settled(&running, 1);
+    host.end_input();
+    ends(running);
+    host.assert_one(archive);
+}
+
+#[test]
+fn a_checkpoint_that_could_not_be_written_is_written_once_that_is_possible() {
+    far_from_the_turn(LONG);
+    let host = Host::new();
+    let in_the_way = host.spool.path(".logjam/checkpoint/syslog.host.0.next");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let running = host.start(&["--checkpoint=1s"]);
+    let text = lines(9_000, 42);
+    host.feed_until_kept(&running, &text, text.len());
+    running.until("it is said", || running.said().contains("the next checkpoint is tried in its time"));
+    assert!(host.checkpoints().is_empty());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    // Without another line.
+    assert!(within(LONG, || !host.checkpoints().is_empty()), "{}", running.said());
+    host.end_input();
+    ends(running);
+}
