@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the real disk and the real clock")]
 
+mod again;
+
 use crate::cli::{self, Ended, Running, unpack};
 use crate::growing::{self, DEST, Host, LONG, PACK, far_from_the_turn, kept, lines, setting};
 use crate::server::{Fault, Seen};

@@ -35,7 +35,7 @@ pub(super) async fn settle(archive: &Archive, store: &dyn Store, dest: &Dest, na
 }
 
 /// Where the object is; of a period without a line, where it would be. `None`: nobody knows.
-fn key_of(archive: &Archive, dest: &Dest, name: &LogName, summary: &Summary) -> Result<Option<String>> {
+pub(super) fn key_of(archive: &Archive, dest: &Dest, name: &LogName, summary: &Summary) -> Result<Option<String>> {
     if summary.packed.is_none() {
         return Ok(Some(dest.key(name)));
     }
@@ -125,6 +125,14 @@ fn all(archive: &Archive, dir: &Path, name: &LogName) -> Result<Vec<Head>> {
         }
     }
     Ok(found)
+}
+
+/// The manifests of a stream that are made and not stored yet, in their order.
+pub(super) fn waiting(archive: &Archive, name: &LogName) -> Result<Vec<Manifest>> {
+    let found = all(archive, &archive.layout.manifests(), name)?;
+    let mut waiting: Vec<_> = found.into_iter().map(|head| head.manifest).collect();
+    waiting.sort_by_key(|manifest| manifest.number);
+    Ok(waiting)
 }
 
 /// Stores a manifest that is made.

@@ -5,16 +5,18 @@ use super::follow::Growing;
 use super::packing::{Packing, each_slice, fill};
 use super::{Archive, chain, codec, multipart, summary};
 use crate::env::checksum;
-use crate::env::fs::{File, append_all, locked, open_or_create, read_whole};
+use crate::env::fs::{EntryKind, File, append_all, locked, open_or_create, read_whole};
 use crate::env::store::{Body, Part, in_memory};
 use crate::error::{Error, Kind, Result};
 use crate::format::checkpoint::{self, Checkpoint, Unfinished, VERSION};
+use crate::format::journal;
 use crate::format::key::{Dest, manifest_key};
-use crate::format::manifest::{Counts, Summary, hex};
+use crate::format::manifest::{Counts, Manifest, Summary, hex, sha256};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ const SLOTS: u32 = 16;
 const LONGEST_TAIL: u64 = 64 << 20;
 /// How many unfinished objects a checkpoint holds: the newest ones.
 const MOST: usize = 8;
+/// How many manifests a checkpoint holds of what is stored: the newest ones.
+const MOST_TOLD: usize = 100;
 /// How much is copied at a time, in bytes.
 const CHUNK: usize = 128 << 10;
 
@@ -56,6 +60,25 @@ struct Aim {
 struct Entry {
     unfinished: Unfinished<Part>,
     tail: Vec<Body>,
+}
+
+impl Entry {
+    /// Of what is stored but for its manifest.
+    fn stored(manifest: Manifest) -> Self {
+        let unfinished = Unfinished {
+            stored: true,
+            content_type: codec::content_type(&manifest.name).to_owned(),
+            upload: None,
+            parts: Vec::new(),
+            sent: 0,
+            tail: 0,
+            tail_sha256: sha256(b""),
+            crc: String::new(),
+            manifest_key: manifest_key(&manifest.key),
+            manifest: manifest.into(),
+        };
+        Self { unfinished, tail: Vec::new() }
+    }
 }
 
 impl Checkpoints {
@@ -127,6 +150,8 @@ impl Checkpoints {
         let mut entries = self.carried(archive, &entry.unfinished.manifest.name)?;
         entries.push(entry);
         entries.drain(..entries.len().saturating_sub(MOST));
+        // After those that name them as the ones before them: by now they are stored, or they are here.
+        entries.splice(..0, untold(archive, &growing.name)?);
         let file = self.draft(archive, &entries, at)?;
         self.last = Some((growing.name.clone(), upto));
         Ok(Some((self.key.clone(), Body { offset: 0, len: file.len()?, file })))
@@ -187,6 +212,7 @@ impl Checkpoints {
         }
         let key = self.dest.key(name);
         let unfinished = Unfinished {
+            stored: false,
             content_type: codec::content_type(&name.to_string()).to_owned(),
             upload,
             parts: parts.into_iter().map(|(part, _)| part).collect(),
@@ -208,19 +234,36 @@ impl Checkpoints {
             read => bytes::Bytes::from(read?),
         };
         let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else { return Ok(Vec::new()) };
-        let mut entries = Vec::new();
-        for (unfinished, tail) in checkpoint.unfinished.into_iter().zip(tails) {
-            let Some(name) = LogName::parse(&unfinished.manifest.name).filter(|_| unfinished.manifest.name != but)
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut names = BTreeSet::from([but.to_owned()]);
+        for (unfinished, tail) in checkpoint.unfinished.into_iter().zip(tails).filter(|(one, _)| !one.stored) {
+            let Some(name) = LogName::parse(&unfinished.manifest.name).filter(|name| names.insert(name.to_string()))
             else {
                 continue;
             };
             if archive.env.fs.stat(&archive.layout.receipt(&name))?.is_some() {
-                continue;
+                entries.extend(self.unmade(archive, &name)?);
+            } else {
+                let now = self.ended(archive, &name)?;
+                entries.push(now.unwrap_or_else(|| Entry { unfinished, tail: vec![in_memory(data.slice(tail))] }));
             }
-            let now = self.ended(archive, &name)?;
-            entries.push(now.unwrap_or_else(|| Entry { unfinished, tail: vec![in_memory(data.slice(tail))] }));
+            // A rescue has stored its beginning.
+            for rest in rests(archive, &name)?.into_iter().filter(|rest| names.insert(rest.to_string())) {
+                entries.extend(self.ended(archive, &rest)?);
+            }
         }
         Ok(entries)
+    }
+
+    /// What is stored, and has no manifest yet.
+    fn unmade(&self, archive: &Archive, name: &LogName) -> Result<Option<Entry>> {
+        if archive.env.fs.stat(&archive.layout.manifest(name))?.is_some() {
+            return Ok(None);
+        }
+        let Some(summary) = summary::written(archive, name)? else { return Ok(None) };
+        let Some(key) = chain::key_of(archive, &self.dest, name, &summary)? else { return Ok(None) };
+        let summary = Summary { ended: Ended::Rescue, ..summary };
+        chain::next(archive, name, key, summary).map(|manifest| Some(Entry::stored(manifest)))
     }
 
     /// An hour that is packed, and not stored yet.
@@ -229,7 +272,10 @@ impl Checkpoints {
             Err(e) if e.kind == Kind::NotFound => return Ok(None),
             file => file?,
         };
-        let Some(summary) = summary::written(archive, name)? else { return Ok(None) };
+        // Of one that a rescue stored a beginning of, it tells of that.
+        let Some(summary) = summary::written(archive, name)?.filter(|summary| summary.ended != Ended::Rescue) else {
+            return Ok(None);
+        };
         let whole = Body { offset: 0, len: file.len()?, file };
         self.unfinished(archive, name, Summary { ended: Ended::Rescue, ..summary }, vec![whole])
     }
@@ -244,7 +290,7 @@ impl Checkpoints {
         let fs = &archive.env.fs;
         let draft = self.path.with_added_extension("next");
         fs.remove(&draft)?;
-        let line = crate::format::journal::line(&Checkpoint {
+        let line = journal::line(&Checkpoint {
             version: VERSION,
             host: archive.host.clone(),
             prefix: self.prefix.clone(),
@@ -266,6 +312,27 @@ impl Checkpoints {
         }
         Ok(file)
     }
+}
+
+/// Manifests that are not stored yet, of what is.
+fn untold(archive: &Archive, name: &LogName) -> Result<impl Iterator<Item = Entry>> {
+    let waiting = chain::waiting(archive, name)?;
+    let old = waiting.len().saturating_sub(MOST_TOLD);
+    Ok(waiting.into_iter().skip(old).map(Entry::stored))
+}
+
+/// The archives of what a rescue did not have of an hour, not stored yet.
+fn rests(archive: &Archive, name: &LogName) -> Result<Vec<LogName>> {
+    let (fs, layout) = (&archive.env.fs, &archive.layout);
+    let mut found = Vec::new();
+    for entry in fs.list(&layout.archives())?.into_iter().filter(|entry| entry.kind == EntryKind::File) {
+        if let Some(rest) = LogName::parse(&entry.name).filter(|other| other.is_rest_of(name))
+            && fs.stat(&layout.receipt(&rest))?.is_none()
+        {
+            found.push(rest);
+        }
+    }
+    Ok(found)
 }
 
 /// What the file of a slot says: a number that no other DIR has.

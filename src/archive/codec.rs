@@ -8,7 +8,7 @@
 //! member with a fixed header (RFC 1952: no name, no time, OS unknown).
 
 use crate::error::{Error, Kind, Result};
-use crate::format::layout::{GZIP, ZSTD};
+use crate::format::layout::{BLOCK, GZIP, ZSTD};
 use flate2::{Compress, Compression, FlushCompress, Status};
 use zstd::stream::raw::{Encoder as ZstdEncoder, InBuffer, Operation, OutBuffer};
 
@@ -140,6 +140,58 @@ impl Encoder {
     }
 }
 
+/// Packs a text in memory.
+pub struct Packer {
+    codec: Codec,
+    encoder: Encoder,
+    crc: crc32fast::Hasher,
+    /// Bytes that are compressed.
+    len: u64,
+    /// Those behind them: less than a slice.
+    slice: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Packer {
+    /// Of an empty text.
+    pub fn new(codec: Codec) -> Result<Self> {
+        let (encoder, out) = (Encoder::new(codec)?, codec.header().to_vec());
+        Ok(Self { codec, encoder, crc: crc32fast::Hasher::new(), len: 0, slice: Vec::with_capacity(SLICE), out })
+    }
+
+    /// The text goes on.
+    pub fn push(&mut self, mut text: &[u8]) -> Result<()> {
+        while !text.is_empty() {
+            let (now, later) = text.split_at(text.len().min(SLICE - self.slice.len()));
+            self.slice.extend_from_slice(now);
+            text = later;
+            if self.slice.len() == SLICE {
+                self.squeeze()?;
+                if self.len.is_multiple_of(BLOCK) {
+                    self.encoder.end(false, &mut self.out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn squeeze(&mut self) -> Result<()> {
+        self.crc.update(&self.slice);
+        self.encoder.push(&self.slice, &mut self.out)?;
+        self.len += self.slice.len() as u64;
+        self.slice.clear();
+        Ok(())
+    }
+
+    /// All of it, packed.
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        self.squeeze()?;
+        self.encoder.end(true, &mut self.out)?;
+        self.out.extend(self.codec.trailer(self.crc.finalize(), self.len));
+        Ok(self.out)
+    }
+}
+
 fn failed(e: &dyn std::fmt::Display) -> Error {
     Error::stop("compress", "a file", Kind::Other, e)
 }
@@ -193,7 +245,6 @@ fn with_room(out: &mut Vec<u8>, run: impl FnOnce(&mut OutBuffer<'_, [u8]>) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::layout::BLOCK;
     use std::io::Read;
 
     fn lines(bytes: usize) -> Vec<u8> {
@@ -208,17 +259,9 @@ mod tests {
     }
 
     fn pack(codec: Codec, data: &[u8]) -> Vec<u8> {
-        let mut out = codec.header().to_vec();
-        let mut encoder = Encoder::new(codec).unwrap();
-        let mut rest = data;
-        while rest.len() as u64 >= BLOCK {
-            let (block, after) = rest.split_at(BLOCK as usize);
-            squeeze(&mut encoder, block, false, &mut out);
-            rest = after;
-        }
-        squeeze(&mut encoder, rest, true, &mut out);
-        out.extend(codec.trailer(crc32fast::hash(data), data.len() as u64));
-        out
+        let mut packer = Packer::new(codec).unwrap();
+        data.chunks(99_991).for_each(|piece| packer.push(piece).unwrap());
+        packer.finish().unwrap()
     }
 
     fn squeeze(encoder: &mut Encoder, block: &[u8], last: bool, out: &mut Vec<u8>) {

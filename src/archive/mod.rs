@@ -6,7 +6,6 @@ mod chain;
 pub mod checkpoint;
 mod codec;
 pub mod follow;
-mod held;
 mod multipart;
 pub mod pack;
 mod packing;

@@ -6,9 +6,8 @@ use super::packing::Packing;
 use super::{Archive, summary};
 use crate::env::fs::{append_all, publish};
 use crate::env::plain;
-use crate::env::store::{Body, Content, Store};
+use crate::env::store::{Body, Store};
 use crate::error::{Error, Kind, Result};
-use crate::format::layout::ZSTD;
 use crate::format::manifest::{Counts, Packed, Summary, hex};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
@@ -39,36 +38,26 @@ pub(super) struct Common {
     sha256: String,
 }
 
-/// What the archive and the object at `key` have in common, if that is all that one of them holds.
+/// What a text and the object at `key` have in common, if that is all that one of them holds.
 pub(super) async fn common(
-    archive: &Archive,
     store: &dyn Store,
     key: &str,
     name: &LogName,
-    body: &Body,
+    own: Box<dyn Read + Send>,
 ) -> Result<Option<Common>> {
     if name.token().is_none() {
         return Ok(None);
     }
     let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
-    let own = plain::reader(Arc::clone(&body.file), name, &archive.layout.archive(name))?;
-    let compare = Compare { own, buffer: vec![0; CHUNK], common: Common::default(), blake3: blake3::Hasher::new() };
+    let mut compare = Compare { own, buffer: vec![0; CHUNK], common: Common::default(), blake3: blake3::Hasher::new() };
     let mut sha256 = Sha256::new();
-    let compare = if name.extension().ends_with(ZSTD) {
-        let decoder = zstd::stream::write::Decoder::new(compare);
-        let mut decoder = decoder.map_err(|e| Error::io("read", name, &e))?;
-        pour(&mut *content, &mut sha256, &mut decoder).await?.then(|| decoder.into_inner())
-    } else {
-        let mut decoder = flate2::write::MultiGzDecoder::new(compare);
-        let poured = pour(&mut *content, &mut sha256, &mut decoder).await?;
-        if poured { decoder.finish().ok() } else { None }
-    };
-    let same = compare.filter(|compare| compare.common.last == b'\n' && compare.common.plain > 0);
-    Ok(same.map(|compare| Common {
+    let same = plain::unpack(&mut *content, name.extension(), &mut compare, &mut |piece| sha256.update(piece)).await?;
+    let Compare { common, blake3, .. } = compare;
+    Ok((same && common.last == b'\n' && common.plain > 0).then(|| Common {
         object: found.len,
         sha256: hex(&sha256.finalize()),
-        blake3: compare.blake3.finalize().to_hex().to_string(),
-        ..compare.common
+        blake3: blake3.finalize().to_hex().to_string(),
+        ..common
     }))
 }
 
@@ -79,7 +68,7 @@ pub(super) fn begin(archive: &Archive, name: &LogName, body: &Body, common: &Com
     let whole = summary::of_archive(archive, name, &body.file)?;
     if whole.ended == Ended::Rescue {
         // A life that was killed before the receipt came this far.
-        return Ok(match named(name, common) {
+        return Ok(match named(name, &common.blake3) {
             Some(rest) if is_made(archive, &rest)? => Some(rest),
             _ => None,
         });
@@ -111,17 +100,11 @@ fn write_rest(
     common: &Common,
     text: &mut dyn Read,
 ) -> Result<Option<LogName>> {
-    let failed = |e: std::io::Error| Error::io("read", archive.layout.archive(name).display(), &e);
-    let mut buffer = vec![0; CHUNK];
-    let mut left = common.plain;
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        match plain::fill(text, &mut buffer[..most]).map_err(failed)? {
-            0 => return Ok(None),
-            n => left -= n as u64,
-        }
+    let skipped = std::io::copy(&mut text.take(common.plain), &mut std::io::sink());
+    if skipped.map_err(|e| Error::io("read", archive.layout.archive(name).display(), &e))? < common.plain {
+        return Ok(None);
     }
-    let Some(other) = named(name, common) else { return Ok(None) };
+    let Some(other) = named(name, &common.blake3) else { return Ok(None) };
     if is_made(archive, &other)? {
         return Ok(Some(other));
     }
@@ -131,9 +114,9 @@ fn write_rest(
     Ok(Some(other))
 }
 
-/// The name of what an object does not hold.
-fn named(name: &LogName, common: &Common) -> Option<LogName> {
-    name.rest(&common.blake3.chars().take(HASH).collect::<String>())
+/// The name of what is behind a text with this BLAKE3.
+pub(super) fn named(name: &LogName, blake3: &str) -> Option<LogName> {
+    name.rest(&blake3.chars().take(HASH).collect::<String>())
 }
 
 /// Whether an earlier life made it: it may be stored by now, with its manifest.
@@ -186,17 +169,6 @@ fn pack(archive: &Archive, other: &LogName, whole: &Summary, text: &mut dyn Read
     }
     fs.remove(&layout.progress(other))?;
     fs.remove(&packed_path)
-}
-
-/// Writes an object's content to a decoder; false if it can't be read, or is not the same.
-async fn pour(content: &mut dyn Content, sha256: &mut Sha256, decoder: &mut (dyn Write + Send)) -> Result<bool> {
-    while let Some(piece) = content.next().await? {
-        sha256.update(&piece);
-        if decoder.write_all(&piece).is_err() {
-            return Ok(false);
-        }
-    }
-    Ok(decoder.flush().is_ok())
 }
 
 /// Takes the plain text of an object, and fails where the archive's is another.

@@ -5,12 +5,14 @@ use super::multipart::{self, Way};
 use super::rest::{self, Common};
 use super::{Archive, chain, codec, summary};
 use crate::env::fs::{locked, publish_bytes};
+use crate::env::plain;
 use crate::env::store::{Body, Store, Stored};
 use crate::error::{Error, Kind, Result};
 use crate::format::key::{Dest, KEY_LIMIT, manifest_key};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::receipt::{Receipt, VERSION};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +108,8 @@ async fn place(archive: &Archive, store: &dyn Store, dest: &Dest, name: &LogName
             Err(e) if e.kind == Kind::Exists => match store.matches(&key, body.clone()).await {
                 Ok(true) => return Ok(Placed::At(key, Stored::default())),
                 Ok(false) => {
-                    if let Some(common) = rest::common(archive, store, &key, name, body).await? {
+                    let own = plain::reader(Arc::clone(&body.file), name, &archive.layout.archive(name))?;
+                    if let Some(common) = rest::common(store, &key, name, own).await? {
                         return Ok(Placed::Begun(key, common));
                     }
                     tracing::warn!(

@@ -1,8 +1,8 @@
 //! What an object really holds: all of it is read as it comes, and nothing of it is kept.
 
+use crate::env::plain::unpack;
 use crate::env::store::{Content, Store, Tries};
 use crate::error::Result;
-use crate::format::layout::{GZIP, ZSTD};
 use crate::format::manifest::{Summary, hex};
 use crate::format::seal::Ended;
 use sha2::{Digest, Sha256};
@@ -56,33 +56,17 @@ pub(super) async fn check(
 }
 
 async fn read(content: &mut dyn Content, name: &str) -> Result<Held> {
-    if name.ends_with(GZIP) {
-        let mut decoder = flate2::write::MultiGzDecoder::new(Plain::default());
-        let (bytes, sha256, whole) = pour(content, &mut decoder).await?;
-        let plain = if whole { decoder.finish().ok() } else { None };
-        return Ok(Held { bytes, sha256, plain });
-    }
-    if name.ends_with(ZSTD)
-        && let Ok(mut decoder) = zstd::stream::write::Decoder::new(Plain::default())
-    {
-        let (bytes, sha256, whole) = pour(content, &mut decoder).await?;
-        return Ok(Held { bytes, sha256, plain: whole.then(|| decoder.into_inner()) });
-    }
-    let mut plain = Plain::default();
-    let (bytes, sha256, _) = pour(content, &mut plain).await?;
-    Ok(Held { bytes, sha256, plain: Some(plain) })
-}
-
-/// Reads all of it: its size, its SHA-256, and whether it could be unpacked.
-async fn pour(content: &mut dyn Content, decoder: &mut (dyn Write + Send)) -> Result<(u64, String, bool)> {
-    let (mut sha256, mut bytes, mut whole) = (Sha256::new(), 0, true);
-    while let Some(piece) = content.next().await? {
-        sha256.update(&piece);
+    let (mut sha256, mut bytes, mut plain) = (Sha256::new(), 0, Plain::default());
+    let mut take = |piece: &[u8]| {
+        sha256.update(piece);
         bytes += piece.len() as u64;
-        whole = whole && decoder.write_all(&piece).is_ok();
+    };
+    let whole = unpack(content, name, &mut plain, &mut take).await?;
+    // What can't be unpacked has its size and its SHA-256 all the same.
+    while let Some(piece) = content.next().await? {
+        take(&piece);
     }
-    whole = whole && decoder.flush().is_ok();
-    Ok((bytes, hex(&sha256.finalize()), whole))
+    Ok(Held { bytes, sha256: hex(&sha256.finalize()), plain: whole.then_some(plain) })
 }
 
 fn compare(held: &Held, summary: &Summary) -> Vec<String> {

@@ -83,6 +83,9 @@ fn foreign(at: &str) -> Error {
 }
 
 fn found(dest: &Dest, selection: &Selection, at: &str, unfinished: &Unfinished<Part>) -> Option<Found> {
+    if unfinished.stored {
+        return None;
+    }
     let manifest = &unfinished.manifest;
     let name = LogName::parse(&manifest.name).filter(|name| selection.takes(name))?;
     let (shown, key) = (dest.url(&manifest.key), manifest.key.clone());
@@ -165,7 +168,7 @@ async fn tail_in(content: &mut dyn Content, at: &str, key: &str) -> Result<Optio
     let (checkpoint, piece) = first_line(content).await?.ok_or_else(|| foreign(at))?;
     let mut before = 0u64;
     for unfinished in checkpoint.unfinished {
-        if unfinished.manifest.key != key {
+        if unfinished.stored || unfinished.manifest.key != key {
             before = before.saturating_add(unfinished.tail);
             continue;
         }

@@ -1,10 +1,11 @@
 //! Reads the plain text of what is packed.
 
 use super::fs::File;
+use super::store::Content;
 use crate::error::{Error, Result};
 use crate::format::layout::{GZIP, ZSTD};
 use crate::format::name::LogName;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +23,42 @@ pub fn unpacked(packed: impl Read + Send + 'static, name: &LogName) -> std::io::
         () if ending.ends_with(GZIP) => Box::new(flate2::read::MultiGzDecoder::new(packed)),
         () => Box::new(packed),
     })
+}
+
+/// Unpacks an object as it comes, as its name says, into `sink`; `each` gets every piece before that. Whether all of it could be
+/// unpacked: where not, or where `sink` takes no more, it is read no further.
+///
+/// # Errors
+/// Those of reading the object.
+pub async fn unpack(
+    content: &mut dyn Content,
+    name: &str,
+    sink: &mut (dyn Write + Send),
+    each: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<bool> {
+    if name.ends_with(ZSTD) {
+        let decoder = zstd::stream::write::Decoder::new(sink).map_err(|e| Error::io("read", name, &e));
+        return pour(content, &mut decoder?, each).await;
+    }
+    if name.ends_with(GZIP) {
+        let mut decoder = flate2::write::MultiGzDecoder::new(sink);
+        return Ok(pour(content, &mut decoder, each).await? && decoder.try_finish().is_ok());
+    }
+    pour(content, sink, each).await
+}
+
+async fn pour(
+    content: &mut dyn Content,
+    decoder: &mut (dyn Write + Send),
+    each: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<bool> {
+    while let Some(piece) = content.next().await? {
+        each(&piece);
+        if decoder.write_all(&piece).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(decoder.flush().is_ok())
 }
 
 /// Reads until the buffer is full or the text ends.

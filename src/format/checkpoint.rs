@@ -44,9 +44,12 @@ pub struct Rescued {
     pub at: DateTime<Utc>,
 }
 
-/// An object that is not stored yet.
+/// An object that is not stored yet, or whose manifest is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished<P> {
+    /// Whether nothing but the manifest is left to store: then there are no parts, and the tail is empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stored: bool,
     /// Its media type.
     pub content_type: String,
     /// The upload in parts that it is sent by; absent: none was begun.

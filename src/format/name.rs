@@ -139,6 +139,14 @@ impl LogName {
         Some(Self { extension, ..self.clone() })
     }
 
+    /// Whether this is the name of a rest of another file, or of a rest of that.
+    pub fn is_rest_of(&self, other: &Self) -> bool {
+        let whole = other.rest("").map(|rest| rest.to_string());
+        let begins =
+            whole.as_deref().and_then(|whole| whole.strip_suffix(&other.extension[other.extension.find(LOG)?..]));
+        begins.is_some_and(|begins| self.to_string().starts_with(begins))
+    }
+
     /// The `n`th name to try for a file whose own name is taken, from 0 up to [`DUPLICATES`].
     #[must_use]
     pub fn duplicate(&self, n: u8) -> Self {
@@ -287,6 +295,17 @@ mod tests {
         assert_eq!(rest("a-20130704T0000Z-c.1f0.log.zst").as_deref(), Some("a-20130704T0000Z-c.1f0rh.log.zst"));
         assert_eq!(rest("a-20130704T0000Z-c.txt"), None);
         assert_eq!(rest("a-20130704T0000Z-c.a.b.log.gz"), None);
+        for (name, of, is) in [
+            ("a-20130704T0000Z-c.0000000000000r0123456789ab.log.gz", "a-20130704T0000Z-c.log.gz", true),
+            ("a-20130704T0000Z-c.0000000000000r0123456789abrab.log.gz", "a-20130704T0000Z-c.log.gz", true),
+            ("a-20130704T0000Z-c.1f0c3k9a2bxyzr0123456789ab.log.gz", "a-20130704T0000Z-c.1f0c3k9a2bxyz.log.gz", true),
+            ("a-20130704T0000Z-c.1f0c3k9a2bxyzr0123456789ab.log.gz", "a-20130704T0000Z-c.log.gz", false),
+            ("a-20130704T0000Z-c.1f0c3k9a2bxyz.log.gz", "a-20130704T0000Z-c.1f0c3k9a2bxyz.log.gz", false),
+            ("a-20130704T0000Z-d.0000000000000r0123456789ab.log.gz", "a-20130704T0000Z-c.log.gz", false),
+        ] {
+            let [name, of] = [name, of].map(|text| LogName::parse(text).unwrap());
+            assert_eq!(name.is_rest_of(&of), is, "{name} of {of}");
+        }
         let all = ["a-20130704T0000Z-c.log.gz", "a-20130704T0000Z-c.1f0c3k9a2bxyz.log.gz"].map(name);
         let rests = all.each_ref().map(|name| name.rest("9").unwrap());
         let tokens = [&all[0], &rests[0], &all[1], &rests[1]].map(|name| name.token().unwrap().to_owned());

@@ -123,6 +123,7 @@ impl Hour {
         );
         let tail = gzip(lines);
         let unfinished = Unfinished {
+            stored: false,
             content_type: "application/gzip".to_owned(),
             upload: None,
             parts: Vec::new(),

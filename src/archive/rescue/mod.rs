@@ -3,15 +3,15 @@
 //! who finds the object there takes it for what it is. One that does not hold the lines of a checkpoint is somebody else's, of a
 //! host that began its hour anew without its disk: then they go beside it.
 
-use super::chain::JSON;
-use super::held;
+mod held;
+mod told;
+
 use crate::env::Env;
 use crate::env::store::{Found, Listed, Part, Store, in_memory, read_small};
 use crate::error::{Error, Kind, Result};
-use crate::format::checkpoint::{self, Checkpoint, Ready, Rescued, Unfinished, VERSION};
+use crate::format::checkpoint::{self, Checkpoint, Rescued, Unfinished, VERSION};
 use crate::format::journal;
-use crate::format::key::{CHECKPOINTS, PROBES, manifest_key};
-use crate::format::manifest::{self, Link, Manifest, sha256};
+use crate::format::key::{CHECKPOINTS, PROBES};
 use crate::format::name::{DUPLICATES, LogName};
 use crate::format::sign::Signer;
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use told::Chained;
 
 /// How often an object is tried again whose upload changed meanwhile: another rescue is at it, or its host lives.
 const TRIES: u32 = 3;
@@ -77,20 +78,22 @@ enum Place {
     Free(String),
     /// It stands there, or (`false`) one that begins with its lines.
     Taken(String, bool),
+    /// A beginning of its lines stands there, which an earlier rescue made: this is the rest.
+    Begun(String, Box<Unfinished<Part>>, Bytes),
 }
 
-/// A manifest that stands. The host made all of a checkpoint's as if each of them came next; stored, they are a chain.
-struct Chained {
-    /// What the checkpoint's names as the one before it.
-    named: Option<Link>,
-    link: Link,
-    number: u64,
+/// What was done about one object.
+struct Done {
+    fate: Fate,
+    key: String,
+    /// How much it is, in words.
+    what: String,
 }
 
-impl Chained {
-    fn of(manifest: &Manifest, key: &str, data: &[u8]) -> Option<Self> {
-        let link = Link { key: key.to_owned(), sha256: sha256(data) };
-        Some(Self { named: manifest.previous.clone(), link, number: Manifest::parse(data)?.number })
+impl Done {
+    fn of(unfinished: &Unfinished<Part>, key: String, fate: Fate) -> Self {
+        let summary = &unfinished.manifest.summary;
+        Self { fate, key, what: format!("{} lines, {} bytes", summary.lines, summary.bytes) }
     }
 }
 
@@ -155,14 +158,20 @@ impl Rescue {
         let before = report.failed.len();
         let mut last = None;
         for (unfinished, tail) in checkpoint.unfinished.iter().zip(tails) {
-            match self.finish(unfinished, data.slice(tail), &mut last).await {
-                Ok((key, fate)) => {
-                    match fate {
+            let done = match unfinished.stored {
+                true => self.see_told(unfinished, &mut last).await,
+                false => self.finish(unfinished, data.slice(tail), &mut last).await,
+            };
+            match done {
+                Ok(done) => {
+                    match done.fate {
                         Fate::Saved | Fate::WouldSave => report.saved += 1,
                         Fate::Stands => report.stand += 1,
                     }
-                    report.ended.insert(unfinished.manifest.key.clone());
-                    say(&self.line(&checkpoint, unfinished, &key, fate));
+                    if !unfinished.stored {
+                        report.ended.insert(unfinished.manifest.key.clone());
+                    }
+                    say(&self.line(&checkpoint, &done));
                 }
                 Err(e) => {
                     report.kept.extend(unfinished.upload.clone());
@@ -176,29 +185,41 @@ impl Rescue {
         Ok(())
     }
 
-    fn line(&self, checkpoint: &Checkpoint<Part>, unfinished: &Unfinished<Part>, key: &str, fate: Fate) -> String {
-        let (summary, place) = (&unfinished.manifest.summary, &self.place);
-        let what = match fate {
+    fn line(&self, checkpoint: &Checkpoint<Part>, Done { fate, key, what }: &Done) -> String {
+        let place = &self.place;
+        let done = match fate {
             Fate::Saved => "saved",
             Fate::WouldSave => "would save",
             Fate::Stands => return format!("{place}{key}: stands already"),
         };
-        let at = checkpoint.at.format("%FT%TZ");
-        format!("{place}{key}: {what} {} lines, {} bytes, up to {at}", summary.lines, summary.bytes)
+        format!("{place}{key}: {done} {what}, up to {}", checkpoint.at.format("%FT%TZ"))
     }
 
-    /// Makes the object, and then its manifest: at which key. `last`: what stands of the one before it in the checkpoint.
-    async fn finish(
-        &self,
-        unfinished: &Unfinished<Part>,
-        tail: Bytes,
-        last: &mut Option<Chained>,
-    ) -> Result<(String, Fate)> {
+    /// Sees to the manifest of what its host has stored.
+    async fn see_told(&self, unfinished: &Unfinished<Part>, last: &mut Option<Chained>) -> Result<Done> {
+        let (ready, place) = (&unfinished.manifest, &unfinished.manifest_key);
+        let fate = match self.store.look(place).await? {
+            Some(_) => Fate::Stands,
+            None if self.dry_run => Fate::WouldSave,
+            None => Fate::Saved,
+        };
+        if !self.dry_run {
+            *last = self.told(unfinished, &ready.key, true, last.take()).await?;
+        }
+        Ok(Done { fate, key: place.clone(), what: "the manifest of what its host had stored".to_owned() })
+    }
+
+    /// Makes the object, and then its manifest. `last`: what stands of the one before it in the checkpoint.
+    async fn finish(&self, unfinished: &Unfinished<Part>, tail: Bytes, last: &mut Option<Chained>) -> Result<Done> {
         let ready = &unfinished.manifest;
         let (mut fate, mut failed, mut tries) = (Fate::Stands, None::<Error>, 0);
         let (key, exact) = loop {
-            let key = match self.place(unfinished).await? {
+            let key = match self.place(unfinished, &tail).await? {
                 Place::Free(key) => key,
+                Place::Begun(key, rest, tail) => {
+                    *last = self.told(unfinished, &key, false, last.take()).await?;
+                    return Box::pin(self.finish(&rest, tail, last)).await;
+                }
                 Place::Taken(key, exact) => {
                     // Whatever was answered: what stands there now tells what became of it.
                     if failed.is_some() && exact {
@@ -227,7 +248,7 @@ impl Rescue {
                 return Err(Error::stop("rescue", &ready.key, Kind::Exists, cause).mend(mend));
             }
             if self.dry_run {
-                return Ok((key, Fate::WouldSave));
+                return Ok(Done::of(unfinished, key, Fate::WouldSave));
             }
             tries += 1;
             match self.make(unfinished, &key, tail.clone()).await {
@@ -238,40 +259,15 @@ impl Rescue {
                 Err(e) => failed = Some(e),
             }
         };
-        if self.dry_run {
-            return Ok((key, fate));
+        if !self.dry_run {
+            *last = self.told(unfinished, &key, exact, last.take()).await?;
         }
-        *last = self.told(unfinished, &key, exact, last.take()).await?;
-        Ok((key, fate))
-    }
-
-    /// Sees to the manifest of an object that stands, also when that was made by a rescue that came no further: what stands then.
-    /// `exact`: nothing but this checkpoint's lines are in it.
-    async fn told(
-        &self,
-        unfinished: &Unfinished<Part>,
-        key: &str,
-        exact: bool,
-        last: Option<Chained>,
-    ) -> Result<Option<Chained>> {
-        let ready = &unfinished.manifest;
-        let is_own = key == ready.key;
-        let place = if is_own { unfinished.manifest_key.clone() } else { manifest_key(key) };
-        let told = if !exact {
-            read_small(&*self.store, &place, manifest::LARGEST).await?.map(|(_, data)| data)
-        } else if is_own {
-            self.tell(&place, self.line_of(ready, last)).await?
-        } else {
-            // Its host's signature is on another key.
-            let moved = Manifest { key: key.to_owned(), signature: None, signed_by: None, ..Manifest::clone(ready) };
-            self.tell(&place, self.line_of(&moved.into(), last)).await?
-        };
-        Ok(told.and_then(|data| Chained::of(ready, &place, &data)))
+        Ok(Done::of(unfinished, key, fate))
     }
 
     /// Where an unfinished object stands or belongs: its key, or that of the first duplicate where nothing stands, if something else
     /// does at the ones before.
-    async fn place(&self, unfinished: &Unfinished<Part>) -> Result<Place> {
+    async fn place(&self, unfinished: &Unfinished<Part>, tail: &Bytes) -> Result<Place> {
         let ready = &unfinished.manifest;
         let name = LogName::parse(&ready.name);
         let duplicates = (0..DUPLICATES).filter_map(|n| Some(name.as_ref()?.duplicate(n).to_string()));
@@ -285,37 +281,17 @@ impl Rescue {
                 None => return Ok(Place::Free(free.unwrap_or(key))),
                 Some(found) if is_this(&found, unfinished) => return Ok(Place::Taken(key, true)),
                 Some(_) if held::begins_with(&*self.store, &key, ready).await? => return Ok(Place::Taken(key, false)),
-                Some(_) => {}
+                Some(_) => {
+                    if self.may_be_rescued(&key).await?
+                        && let Some((rest, tail)) = held::rest(&*self.store, &key, unfinished, tail).await?
+                    {
+                        return Ok(Place::Begun(key, Box::new(rest), tail));
+                    }
+                }
             }
         }
         let cause = "other content stands there, and at all 25 names for duplicates";
         free.map(Place::Free).ok_or_else(|| Error::stop("rescue", &ready.key, Kind::Exists, cause))
-    }
-
-    /// Stores a manifest: what stands there then.
-    async fn tell(&self, key: &str, line: Vec<u8>) -> Result<Option<Bytes>> {
-        let data = Bytes::from(line);
-        match self.store.create(key, in_memory(data.clone()), JSON).await {
-            Err(e) if e.kind == Kind::Exists => {
-                Ok(read_small(&*self.store, key, manifest::LARGEST).await?.map(|(_, data)| data))
-            }
-            stored => stored.map(|_| Some(data)),
-        }
-    }
-
-    /// The manifest to store. What its host has signed stays as it is, byte for byte, and names what the host knew as the one before
-    /// it; otherwise only its place in the chain is another, so that two rescues store the same.
-    fn line_of(&self, ready: &Ready, last: Option<Chained>) -> Vec<u8> {
-        if ready.signature.is_some() {
-            return ready.line();
-        }
-        let line = match last.filter(|last| last.named == ready.previous) {
-            Some(last) => {
-                Manifest { number: last.number + 1, previous: Some(last.link), ..Manifest::clone(ready) }.bytes()
-            }
-            None => ready.line(),
-        };
-        self.signer.as_ref().map_or_else(|| line.clone(), |signer| signer.sign_line(&line))
     }
 
     /// Gives up what is open to a key where an object stands, and nobody can complete any more. Without the rights for that, a
@@ -341,10 +317,8 @@ impl Rescue {
         let key = &unfinished.manifest.key;
         let parts = self.store.parts();
         let parts = parts.ok_or_else(|| Error::stop("rescue", key, Kind::Other, "the store takes no parts"))?;
-        let number = i32::try_from(unfinished.parts.len()).unwrap_or(i32::MAX).saturating_add(1);
-        let mut all = unfinished.parts.clone();
-        all.push(parts.send(key, upload, number, unfinished.sent, in_memory(tail)).await?);
-        parts.complete(key, upload, &all, &unfinished.crc).await.map(|_| ())
+        let (sent, tail) = (unfinished.sent, in_memory(tail));
+        parts.finish(key, upload, &unfinished.parts, sent, tail, &unfinished.crc).await.map(|_| ())
     }
 
     /// Says that nothing in the checkpoint is left to do, unless its host has written another one meanwhile.
