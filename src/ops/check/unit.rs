@@ -66,8 +66,9 @@ impl Unit {
             lines.push(Line::fail("systemd", format!("{name} keeps its programs off the network"), mend));
         }
         let filter = self.get("SystemCallFilter");
-        let knows = |call: &str| LANDLOCK.starts_with(call) || ["@sandbox", "@known"].contains(&call);
-        if !filter.is_empty() && !filter.starts_with('~') && !filter.split_whitespace().any(knows) {
+        let allows = |call: &str| filter.split_whitespace().any(|allowed| allowed == call);
+        let knows = ["@sandbox", "@known"].into_iter().any(allows) || LANDLOCK.split(' ').all(allows);
+        if !filter.is_empty() && !filter.starts_with('~') && !knows {
             let says = format!(
                 "{name} has a SystemCallFilter= without Landlock's calls: unless a group in it has them, logjam can't shut itself in"
             );
@@ -137,8 +138,10 @@ mod tests {
             (
                 "SystemCallFilter=@system-service\nSystemCallFilter=landlock_create_ruleset landlock_add_rule",
                 "/var/log/logjam",
-                0,
+                1,
             ),
+            (&format!("SystemCallFilter=@system-service\nSystemCallFilter={LANDLOCK}"), "/var/log/logjam", 0),
+            ("SystemCallFilter=@system-service @sandbox", "/var/log/logjam", 0),
         ] {
             assert_eq!(found(unit, dir), expected, "{unit} {dir}");
         }
