@@ -416,6 +416,16 @@ fn an_object_with_other_content_is_never_touched_and_the_new_one_gets_its_own_na
 }
 
 #[test]
+fn a_text_that_is_not_packed_is_stored_whole_though_an_object_holds_its_beginning() {
+    let site = Site::new();
+    let plain = |name: &str| name.strip_suffix(".gz").unwrap().to_owned();
+    site.server.put_object("logs", &plain(KEY), b"one\n");
+    site.archive(&plain(NAME), "one\ntwo\n");
+    site.once().code_is(0).says("other content stands there");
+    assert_eq!(site.data(&plain(DUPLICATE)), b"one\ntwo\n");
+}
+
+#[test]
 fn a_large_archive_that_meets_other_content_gets_its_own_name_and_leaves_no_upload_open() {
     let site = Site::new();
     site.server.put_object("logs", KEY, b"theirs");

@@ -6,6 +6,7 @@ use super::{Archive, summary};
 use crate::env::fs::{EntryKind, Fs, locked, open_or_create, publish_bytes, read_whole};
 use crate::env::store::{Body, Store, read_small};
 use crate::error::{Error, Kind, Result};
+use crate::format::checkpoint::Ready;
 use crate::format::key::{Dest, manifest_key};
 use crate::format::manifest::{LARGEST, Link, Manifest, Summary, VERSION, sha256};
 use crate::format::name::{DUPLICATES, LogName};
@@ -128,9 +129,9 @@ fn all(archive: &Archive, dir: &Path, name: &LogName) -> Result<Vec<Head>> {
 }
 
 /// The manifests of a stream that are made and not stored yet, in their order.
-pub(super) fn waiting(archive: &Archive, name: &LogName) -> Result<Vec<Manifest>> {
+pub(super) fn waiting(archive: &Archive, name: &LogName) -> Result<Vec<Ready>> {
     let found = all(archive, &archive.layout.manifests(), name)?;
-    let mut waiting: Vec<_> = found.into_iter().map(|head| head.manifest).collect();
+    let mut waiting: Vec<_> = found.into_iter().filter_map(|head| Ready::parse(&head.bytes)).collect();
     waiting.sort_by_key(|manifest| manifest.number);
     Ok(waiting)
 }

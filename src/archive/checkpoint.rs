@@ -8,10 +8,10 @@ use crate::env::checksum;
 use crate::env::fs::{EntryKind, File, append_all, locked, open_or_create, read_whole};
 use crate::env::store::{Body, Part, in_memory};
 use crate::error::{Error, Kind, Result};
-use crate::format::checkpoint::{self, Checkpoint, Unfinished, VERSION};
+use crate::format::checkpoint::{self, Checkpoint, Ready, Unfinished, VERSION};
 use crate::format::journal;
 use crate::format::key::{Dest, manifest_key};
-use crate::format::manifest::{Counts, Manifest, Summary, hex, sha256};
+use crate::format::manifest::{Counts, Summary, hex, sha256};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
 use chrono::{DateTime, Utc};
@@ -64,7 +64,7 @@ struct Entry {
 
 impl Entry {
     /// Of what is stored but for its manifest.
-    fn stored(manifest: Manifest) -> Self {
+    fn stored(manifest: Ready) -> Self {
         let unfinished = Unfinished {
             stored: true,
             content_type: codec::content_type(&manifest.name).to_owned(),
@@ -75,7 +75,7 @@ impl Entry {
             tail_sha256: sha256(b""),
             crc: String::new(),
             manifest_key: manifest_key(&manifest.key),
-            manifest: manifest.into(),
+            manifest,
         };
         Self { unfinished, tail: Vec::new() }
     }
@@ -146,12 +146,18 @@ impl Checkpoints {
         let at = self.aim.take().map_or_else(|| archive.env.clock.now(), |aim| aim.at);
         // The rest is packed for it alone.
         let upto = settled.min(packing.plain() + archive.block - 1);
-        let Some(entry) = self.entry(archive, growing, packing, upto)? else { return Ok(None) };
-        let mut entries = self.carried(archive, &entry.unfinished.manifest.name)?;
-        entries.push(entry);
+        let entry = self.entry(archive, growing, packing, upto)?;
+        let mut entries =
+            self.carried(archive, entry.as_ref().map_or("", |entry| entry.unfinished.manifest.name.as_str()))?;
+        let nothing_new = entry.is_none();
+        entries.extend(entry);
         entries.drain(..entries.len().saturating_sub(MOST));
         // After those that name them as the ones before them: by now they are stored, or they are here.
-        entries.splice(..0, untold(archive, &growing.name)?);
+        let mut untold = untold(archive, &growing.name)?.peekable();
+        if nothing_new && untold.peek().is_none() {
+            return Ok(None);
+        }
+        entries.splice(..0, untold);
         let file = self.draft(archive, &entries, at)?;
         self.last = Some((growing.name.clone(), upto));
         Ok(Some((self.key.clone(), Body { offset: 0, len: file.len()?, file })))
@@ -236,12 +242,12 @@ impl Checkpoints {
         let Some((checkpoint, tails)) = checkpoint::read::<Part>(&data) else { return Ok(Vec::new()) };
         let mut entries: Vec<Entry> = Vec::new();
         let mut names = BTreeSet::from([but.to_owned()]);
-        for (unfinished, tail) in checkpoint.unfinished.into_iter().zip(tails).filter(|(one, _)| !one.stored) {
+        for (unfinished, tail) in checkpoint.unfinished.into_iter().zip(tails) {
             let Some(name) = LogName::parse(&unfinished.manifest.name).filter(|name| names.insert(name.to_string()))
             else {
                 continue;
             };
-            if archive.env.fs.stat(&archive.layout.receipt(&name))?.is_some() {
+            if unfinished.stored || archive.env.fs.stat(&archive.layout.receipt(&name))?.is_some() {
                 entries.extend(self.unmade(archive, &name)?);
             } else {
                 let now = self.ended(archive, &name)?;
@@ -263,7 +269,7 @@ impl Checkpoints {
         let Some(summary) = summary::written(archive, name)? else { return Ok(None) };
         let Some(key) = chain::key_of(archive, &self.dest, name, &summary)? else { return Ok(None) };
         let summary = Summary { ended: Ended::Rescue, ..summary };
-        chain::next(archive, name, key, summary).map(|manifest| Some(Entry::stored(manifest)))
+        chain::next(archive, name, key, summary).map(|manifest| Some(Entry::stored(manifest.into())))
     }
 
     /// An hour that is packed, and not stored yet.

@@ -8,6 +8,7 @@ use crate::env::fs::{append_all, publish};
 use crate::env::plain;
 use crate::env::store::{Body, Store};
 use crate::error::{Error, Kind, Result};
+use crate::format::layout::{GZIP, ZSTD};
 use crate::format::manifest::{Counts, Packed, Summary, hex};
 use crate::format::name::LogName;
 use crate::format::seal::Ended;
@@ -45,7 +46,8 @@ pub(super) async fn common(
     name: &LogName,
     own: Box<dyn Read + Send>,
 ) -> Result<Option<Common>> {
-    if name.token().is_none() {
+    let packed = [GZIP, ZSTD].iter().any(|ending| name.extension().ends_with(ending));
+    if name.token().is_none() || !packed {
         return Ok(None);
     }
     let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };

@@ -80,6 +80,11 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// A manifest as it lies somewhere. `None` if it is none.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
     /// The line to store.
     pub fn line(&self) -> Vec<u8> {
         format!("{}\n", self.text).into_bytes()

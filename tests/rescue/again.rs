@@ -133,28 +133,101 @@ fn the_rest_behind_a_rescue_stays_in_the_checkpoint_until_it_is_stored() {
     assert_all_once(&host, &text);
 }
 
+/// A key for rescues that sign.
+fn sign_key(host: &Host) -> String {
+    let key = host.spool.beside("key").display().to_string();
+    cli::run(cli::logjam(["keygen", &key])).code_is(0);
+    format!("--sign-key={key}")
+}
+
 #[test]
 fn a_host_that_is_lost_before_it_has_stored_a_manifest_has_that_saved() {
     far_from_the_turn(LONG);
+    for signs in [false, true] {
+        let host = Host::new();
+        let text = lines(60 << 10, 34);
+        let [a, b] = [20 << 10, 40 << 10].map(|len| super::line_end(&text, len));
+        let running = begun_anew(&host, OFTEN, &text[..a]);
+        hold_up(&host, is_manifest);
+        // Two hours that wait name each other, and the open one names the second.
+        growing::end_hour(&running);
+        running.until("it is stored", || host.objects().len() == 1);
+        feed_until_told(&host, &running, &text[a..b], count(&text[a..b]));
+        growing::end_hour(&running);
+        running.until("both are stored", || host.objects().len() == 2);
+        feed_until_told(&host, &running, &text[b..], count(&text[b..]));
+        until_told(&host, &running, "two manifests", |told| told.iter().filter(|one| one.stored).count() == 2);
+        destroy(&host, running);
+        assert_eq!(host.keys().len(), 2, "{:?}", host.keys());
+        host.server.clear_fault();
+        rescue(&host, &["--dry-run"]).code_is(0).says("would save 3 objects");
+        assert_eq!(host.keys().len(), 2, "{:?}", host.keys());
+        let key = sign_key(&host);
+        let options: &[&str] = if signs { &[&key] } else { &[] };
+        rescue(&host, options)
+            .code_is(0)
+            .says("saved 3 objects")
+            .says("saved the manifest of what its host had stored");
+        assert_all_once(&host, &text);
+    }
+}
+
+#[test]
+fn a_host_that_is_lost_when_an_object_is_stored_and_nothing_else_has_its_manifest_made() {
+    far_from_the_turn(LONG);
     let host = Host::new();
-    let text = lines(60 << 10, 34);
-    let [a, b] = [20 << 10, 40 << 10].map(|len| super::line_end(&text, len));
-    let running = begun_anew(&host, OFTEN, &text[..a]);
-    hold_up(&host, is_manifest);
-    // Two hours that wait name each other, and the open one names the second.
+    let text = lines(40 << 10, 37);
+    let at = super::line_end(&text, 20 << 10);
+    let running = begun_anew(&host, OFTEN, &text[..at]);
+    // From now on neither a checkpoint nor a manifest.
+    hold_up(&host, |seen| is_manifest(seen) || seen.key.starts_with(".logjam/"));
+    host.feed_until_kept(&running, &text[at..], text.len());
     growing::end_hour(&running);
     running.until("it is stored", || host.objects().len() == 1);
-    feed_until_told(&host, &running, &text[a..b], count(&text[a..b]));
-    growing::end_hour(&running);
-    running.until("both are stored", || host.objects().len() == 2);
-    feed_until_told(&host, &running, &text[b..], count(&text[b..]));
-    until_told(&host, &running, "two manifests", |told| told.iter().filter(|one| one.stored).count() == 2);
     destroy(&host, running);
-    assert_eq!(host.keys().len(), 2, "{:?}", host.keys());
+    assert_eq!(host.keys().len(), 1, "{:?}", host.keys());
     host.server.clear_fault();
-    rescue(&host, &["--dry-run"]).code_is(0).says("would save 3 objects");
-    assert_eq!(host.keys().len(), 2, "{:?}", host.keys());
-    rescue(&host, &[]).code_is(0).says("saved 3 objects").says("saved the manifest of what its host had stored");
+    rescue(&host, &[]).code_is(0).says("saved 0 objects; 1 stand already");
+    assert_all_once(&host, &text);
+}
+
+#[test]
+fn what_a_rescue_made_and_did_not_come_to_tell_of_has_its_manifest_made_by_the_next() {
+    far_from_the_turn(LONG);
+    let host = Host::new();
+    let text = lines(40 << 10, 38);
+    let at = super::line_end(&text, 20 << 10);
+    let running = begun_anew(&host, OFTEN, &text[..at]);
+    running.signal_group(Signal::SIGSTOP);
+    host.server.set_fault(|seen| match seen.method == "PUT" && is_manifest(seen) {
+        true => Fault::refuse(403, "AccessDenied"),
+        false => Fault::None,
+    });
+    rescue(&host, &[]).code_is(1).says("1 could not be saved");
+    host.server.clear_fault();
+    assert_eq!(host.keys().len(), 1, "{:?}", host.keys());
+    running.signal_group(Signal::SIGCONT);
+    feed_until_told(&host, &running, &text[at..], count(&text));
+    destroy(&host, running);
+    rescue(&host, &[]).code_is(0).says("saved 1 objects");
+    assert_all_once(&host, &text);
+}
+
+#[test]
+fn what_names_a_manifest_that_never_came_names_the_one_that_a_rescue_put_in_its_place() {
+    far_from_the_turn(LONG);
+    let text = lines(60 << 10, 39);
+    let [a, b] = [20 << 10, 40 << 10].map(|len| super::line_end(&text, len));
+    let (host, running) = rescued_and_back(&text[..a]);
+    feed_until_told(&host, &running, &text[a..b], count(&text[..b]));
+    hold_up(&host, is_manifest);
+    growing::end_hour(&running);
+    running.until("the rest is made", || running.said().contains("the rest is stored as"));
+    feed_until_told(&host, &running, &text[b..], count(&text[b..]));
+    until_told(&host, &running, "the manifest", |told| told.iter().any(|one| one.stored));
+    destroy(&host, running);
+    host.server.clear_fault();
+    rescue(&host, &[]).code_is(0);
     assert_all_once(&host, &text);
 }
 

@@ -9,9 +9,11 @@ use crate::env::store::{Content, Later, Part, Store};
 use crate::error::Result;
 use crate::format::checkpoint::Unfinished;
 use crate::format::key::manifest_key;
-use crate::format::manifest::{Counts, Manifest, Packed, Summary, sha256};
+use crate::format::manifest::{Counts, Manifest, Packed, Summary, hex, sha256};
 use crate::format::name::LogName;
+use crate::format::seal::Ended;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// How hard a rest is compressed.
@@ -24,6 +26,23 @@ pub(super) async fn begins_with(store: &dyn Store, key: &str, manifest: &Manifes
     // What can't be unpacked further than that is no matter here.
     unpack(&mut *content, &manifest.name, &mut beginning, &mut |_| ()).await?;
     Ok(beginning.left == 0 && beginning.text.blake3() == manifest.summary.blake3)
+}
+
+/// What an object holds: the summary of one that a rescue or its host has made of an hour. `None` if it can't be unpacked.
+pub(super) async fn summary(store: &dyn Store, key: &str, manifest: &Manifest) -> Result<Option<Summary>> {
+    let Some((found, mut content)) = store.fetch(key, 0).await? else { return Ok(None) };
+    let (mut text, mut digest) = (Text::default(), Sha256::new());
+    let whole = unpack(&mut *content, &manifest.name, &mut text, &mut |piece| digest.update(piece)).await?;
+    let codec = manifest.summary.packed.as_ref().map_or_else(String::new, |packed| packed.codec.clone());
+    Ok(whole.then(|| Summary {
+        ended: Ended::Rescue,
+        lines: text.lines,
+        bytes: text.bytes,
+        blake3: text.blake3(),
+        last: None,
+        packed: Some(Packed { codec, bytes: found.len, sha256: hex(&digest.finalize()) }),
+        ..manifest.summary.clone()
+    }))
 }
 
 /// What the object at `key` does not hold, if it is a beginning of an unfinished one: unfinished itself, with its tail. Its name is

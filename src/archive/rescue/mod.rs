@@ -282,7 +282,7 @@ impl Rescue {
                 Some(found) if is_this(&found, unfinished) => return Ok(Place::Taken(key, true)),
                 Some(_) if held::begins_with(&*self.store, &key, ready).await? => return Ok(Place::Taken(key, false)),
                 Some(_) => {
-                    if self.may_be_rescued(&key).await?
+                    if self.may_be_rescued(&key, ready).await?
                         && let Some((rest, tail)) = held::rest(&*self.store, &key, unfinished, tail).await?
                     {
                         return Ok(Place::Begun(key, Box::new(rest), tail));
