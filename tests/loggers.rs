@@ -5,6 +5,7 @@
 use crate::cases;
 use crate::cli;
 use crate::daemons::*;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -134,7 +135,11 @@ fn kill_those(site: &Site, wanted: impl Fn(&Process, &[Process]) -> bool) {
     let mut all = site.children();
     all.sort_by_key(|process| process.pid);
     let wanted: Vec<_> = all.iter().filter(|process| wanted(process, &all)).collect();
-    wanted.iter().for_each(|process| process.signal(Signal::SIGKILL));
+    wanted.iter().for_each(|process| match kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
+        // One that a reload has told to leave may be gone by now.
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(e) => panic!("SIGKILL to {}: {e}", process.pid),
+    });
     wanted.iter().for_each(|process| process.wait_until_gone());
 }
 
